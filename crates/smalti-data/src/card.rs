@@ -1,0 +1,204 @@
+//! The data set card, `README.md`: what the Hugging Face Hub reads, then what a person should know.
+
+use crate::manifest::{Manifest, Skipped};
+use std::fmt::Write;
+
+/// The card of a set.
+///
+/// `licence` is the licence of the source images as the Hub spells it; `notes` is a paragraph of the user's.
+pub fn render(manifest: &Manifest, licence: Option<&str>, notes: Option<&str>) -> String {
+    let mut card = front_matter(manifest, licence);
+    card.push_str(&summary(manifest));
+    if let Some(notes) = notes {
+        let _ = write!(card, "\n{}\n", notes.trim());
+    }
+    card.push_str(&facts(manifest));
+    card.push_str(&loading(manifest));
+    card.push_str(&limits(manifest));
+    card
+}
+
+/// A YAML scalar that means this text whatever is in it: JSON's strings are YAML's.
+fn quoted(text: &str) -> String {
+    serde_json::to_string(text).expect("text is JSON")
+}
+
+/// The part between the `---` lines. Class keys are strings, as the Hub demands.
+fn front_matter(manifest: &Manifest, licence: Option<&str>) -> String {
+    let images = manifest.images.len();
+    let category = match images {
+        0..1_000 => "n<1K",
+        1_000..10_000 => "1K<n<10K",
+        10_000..100_000 => "10K<n<100K",
+        100_000..1_000_000 => "100K<n<1M",
+        _ => "1M<n<10M",
+    };
+    let path = if manifest.format.has_parquet() { "data/train-*" } else { "train/**" };
+    let names: String = manifest
+        .folders
+        .iter()
+        .zip(&manifest.classes)
+        .enumerate()
+        // A reader of folders finds the folder names, a reader of Parquet the names in its schema.
+        .map(|(at, (folder, class))| (at, if manifest.format.has_parquet() { class } else { folder }))
+        .map(|(at, name)| format!("          '{at}': {}\n", quoted(name)))
+        .collect();
+    let tiles = match manifest.format.has_parquet() {
+        true => "  - name: tiles\n    list: int32\n",
+        false => "",
+    };
+    let paths: u64 = manifest.images.iter().map(|image| image.file_name().len() as u64).sum();
+    let boxes: u64 = manifest.images.iter().map(|image| 16 * image.tiles.len() as u64).sum();
+    let bytes = manifest.image_bytes + manifest.label_bytes + paths + if tiles.is_empty() { 0 } else { boxes };
+    let download = match manifest.format.has_parquet() {
+        true => manifest.parquet.iter().map(|file| file.bytes).sum(),
+        false => manifest.image_bytes,
+    };
+    format!(
+        "---\nlicense: {licence}\npretty_name: {name}\nsize_categories:\n- {category}\ntask_categories:\n- image-classification\n\
+         tags:\n- dataset-compression\n- smalti\nconfigs:\n- config_name: default\n  data_files:\n  - split: train\n    \
+         path: {path}\ndataset_info:\n  features:\n  - name: image\n    dtype: image\n  - name: label\n    dtype:\n      \
+         class_label:\n        names:\n{names}{tiles}  splits:\n  - name: train\n    num_bytes: {bytes}\n    \
+         num_examples: {images}\n  download_size: {download}\n  dataset_size: {bytes}\n---\n\n",
+        licence = quoted(licence.unwrap_or("unknown")),
+        name = quoted(&manifest.name),
+    )
+}
+
+fn summary(manifest: &Manifest) -> String {
+    let tiles = match manifest.grid {
+        1 => "each a whole image of the source".to_owned(),
+        n => format!("each a mosaic of {n} x {n} whole images of one class"),
+    };
+    format!(
+        "# {name}\n\n{images} images of {size} x {size} px, {ipc} per class in {classes} classes, {tiles}. They were chosen from {source} \
+         labelled images and are stored as {stored}. Labels are hard: one class per image, and nothing else is needed to train.\n",
+        name = one_line(&manifest.name),
+        images = manifest.images.len(),
+        size = manifest.size,
+        ipc = manifest.ipc,
+        classes = manifest.classes.len(),
+        source = manifest.source.images,
+        stored = manifest.image_format.describe(),
+    )
+}
+
+fn facts(manifest: &Manifest) -> String {
+    let mut rows = vec![
+        ("images per class (IPC)", manifest.ipc.to_string()),
+        ("grid", format!("{0} x {0} tiles", manifest.grid)),
+        ("image bytes", manifest.image_bytes.to_string()),
+        ("label bytes", manifest.label_bytes.to_string()),
+        ("seed", manifest.seed.to_string()),
+        ("source", format!("{} images, BLAKE3 of contents `{}`", manifest.source.images, manifest.source.content_hash)),
+        ("decoded, resized", format!("{}, {}", manifest.decode_profile, manifest.resize_profile)),
+        ("written by", format!("{} {}", manifest.created_by, manifest.smalti_version)),
+    ];
+    rows.extend(manifest.method.iter().map(|(name, value)| (name.as_str(), value.clone())));
+    let mut text = String::from("\n## How it was made\n\n| | |\n|---|---|\n");
+    for (name, value) in rows {
+        let _ = writeln!(text, "| {} | {} |", cell(name), cell(&value));
+    }
+    for (class, images) in &manifest.short {
+        let _ = write!(
+            text,
+            "\nClass `{}` has {images} images: its source is too small for {}.\n",
+            one_line(class),
+            manifest.ipc
+        );
+    }
+    text.push_str(&skipped(&manifest.skipped));
+    text.push_str(
+        "\nSmalti follows [arXiv 2502.06434](https://arxiv.org/abs/2502.06434): prune, combine, augment. `recipe.toml` \
+         holds every setting; `manifest.json` names the samples in each tile, with the hash of every file.\n",
+    );
+    text
+}
+
+fn skipped(skipped: &[Skipped]) -> String {
+    match skipped.len() {
+        0 => String::new(),
+        1 => "\nOne image of the source could not be read; `manifest.json` names it.\n".to_owned(),
+        n => format!("\n{n} images of the source could not be read; `manifest.json` names them.\n"),
+    }
+}
+
+fn loading(manifest: &Manifest) -> String {
+    let mut text = String::from("\n## How to load it\n");
+    if manifest.format.has_parquet() {
+        text.push_str(
+            "\n```python\nfrom datasets import load_dataset\n\ntrain = load_dataset(\"path/to/this/folder\", split=\"train\")\n\
+             train[0][\"image\"], train[0][\"label\"], train[0][\"tiles\"]\n```\n",
+        );
+    }
+    if manifest.format.has_folder() {
+        text.push_str(
+            "\n```python\nfrom torchvision.datasets import ImageFolder\n\ntrain = ImageFolder(\"path/to/this/folder/train\")\n```\n",
+        );
+        if !manifest.folders.is_sorted() {
+            text.push_str(
+                "\nThe classes of the source are not in alphabetical order, which ImageFolder assumes: line i of `class_to_idx.txt` is \
+                 class i. Match classes by name.\n",
+            );
+        }
+    }
+    if manifest.grid > 1 {
+        let _ = write!(
+            text,
+            "\nEach image holds {} training images. At every step pick one tile, crop inside that tile only, and resize the crop to the \
+             training size; a crop across tiles mixes images. The boxes `left, top, width, height` of the tiles are in `manifest.json`\
+             {}.\n",
+            manifest.grid * manifest.grid,
+            if manifest.format.has_parquet() { ", and one after the other in the column `tiles`" } else { "" }
+        );
+    }
+    text
+}
+
+fn limits(manifest: &Manifest) -> String {
+    let licence = "The licence and the terms of the source hold for this set too.";
+    let edge =
+        if manifest.grid > 1 { " Tiles hold less detail than the source: small objects may be gone." } else { "" };
+    format!(
+        "\n## Limits\n\nThis is no privacy method: the set holds real images of its source, whole and recognisable. {licence} It was \
+         made to train classifiers; a few images per class do not show how often a thing occurs.{edge}\n"
+    )
+}
+
+fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+/// Text as a table's cell.
+fn cell(text: &str) -> String {
+    one_line(text).replace('|', "\\|")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest::tests::example;
+    use crate::write::OutputFormat;
+
+    #[test]
+    fn the_card_of_a_small_set() {
+        insta::assert_snapshot!(render(&example(), Some("cc-by-4.0"), Some("Made in a test.")));
+    }
+
+    #[test]
+    fn a_mosaic_in_parquet_explains_its_tiles() {
+        let manifest = Manifest { grid: 2, format: OutputFormat::Parquet, ..example() };
+        let card = render(&manifest, None, None);
+        for part in [
+            "path: data/train-*",
+            "list: int32",
+            "column `tiles`",
+            "no privacy method",
+            "'1': \"it's: b\"",
+            "license: \"unknown\"",
+        ] {
+            assert!(card.contains(part), "{part} is missing from:\n{card}");
+        }
+        assert!(!card.contains("ImageFolder("), "there is no folder to open");
+    }
+}

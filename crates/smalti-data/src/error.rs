@@ -1,0 +1,69 @@
+//! Errors name the thing, the place and the next step.
+
+use std::path::{Path, PathBuf};
+
+/// What went wrong with images, tables or files.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The operating system refused to read or write.
+    #[error("cannot {action} `{}`: {source}", path.display())]
+    Io {
+        /// What was tried, as an infinitive: `read`, `create`.
+        action: &'static str,
+        /// The file or folder concerned.
+        path: PathBuf,
+        /// The system's own answer.
+        source: std::io::Error,
+    },
+    /// A Parquet file that is damaged, or is not the table it should be.
+    #[error("cannot read the table `{}`: {cause}", path.display())]
+    Table {
+        /// The file concerned.
+        path: PathBuf,
+        /// What is wrong with it.
+        cause: String,
+    },
+    /// The bytes of one image do not decode.
+    #[error("cannot decode the image: {cause}")]
+    Decode {
+        /// What the decoder found.
+        cause: String,
+    },
+    /// The input does not allow what was asked; `hint` is the way out.
+    #[error("{what}")]
+    Input {
+        /// The thing and the place.
+        what: String,
+        /// The next step.
+        hint: String,
+    },
+}
+
+/// Shorthand for a result of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// The next step for the person who reads the error, where there is one.
+    pub fn hint(&self) -> Option<&str> {
+        match self {
+            Error::Input { hint, .. } => Some(hint),
+            _ => None,
+        }
+    }
+
+    /// An [`Error::Input`] from its two sentences.
+    pub fn input(what: impl Into<String>, hint: impl Into<String>) -> Error {
+        Error::Input { what: what.into(), hint: hint.into() }
+    }
+
+    /// An [`Error::Table`] about `path`.
+    pub fn table(path: &Path, cause: impl ToString) -> Error {
+        Error::Table { path: path.to_owned(), cause: cause.to_string() }
+    }
+
+    /// An adapter for `map_err`: names the action and the path of an I/O error.
+    pub fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Error {
+        let path = path.to_owned();
+        move |source| Error::Io { action, path, source }
+    }
+}

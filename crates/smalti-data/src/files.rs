@@ -1,0 +1,137 @@
+//! Writing that never leaves half a file: temporary sibling, fsync, rename, fsync of the folder; and the lock that keeps two runs apart.
+
+use crate::error::{Error, Result};
+use std::fs::{self, File, TryLockError};
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+/// Ending of files that are still being written; readers ignore them, a resumed run replaces them.
+pub const PARTIAL: &str = "partial";
+
+/// Writes a file as a whole or not at all.
+///
+/// `fill` receives a buffered writer on a sibling of `path`; the sibling is synced and renamed when `fill` succeeds.
+/// Missing parent folders are created.
+///
+/// # Errors
+/// What `fill` returned, or [`Error::Io`] with the path concerned. The old content of `path` then stays.
+pub fn write_atomic<T>(path: &Path, fill: impl FnOnce(&mut BufWriter<File>) -> Result<T>) -> Result<T> {
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent).map_err(Error::io("create the folder", parent))?;
+    }
+    let partial = partial_of(path);
+    let file = File::create(&partial).map_err(Error::io("create", &partial))?;
+    let mut writer = BufWriter::with_capacity(1 << 16, file);
+    let value = match fill(&mut writer) {
+        Ok(value) => value,
+        Err(error) => {
+            // The error that matters is the first one; a leftover sibling is harmless.
+            let _ = fs::remove_file(&partial);
+            return Err(error);
+        }
+    };
+    writer.flush().map_err(Error::io("write", &partial))?;
+    writer.get_ref().sync_all().map_err(Error::io("sync", &partial))?;
+    drop(writer);
+    rename(&partial, path)?;
+    Ok(value)
+}
+
+/// Writes `bytes` to `path` as a whole or not at all.
+///
+/// # Errors
+/// [`Error::Io`] with the path concerned.
+pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<()> {
+    write_atomic(path, |writer| writer.write_all(bytes).map_err(Error::io("write", path)))
+}
+
+/// Renames a finished file or folder to its final name and makes the rename durable.
+///
+/// # Errors
+/// [`Error::Io`] with the path concerned.
+pub fn rename(from: &Path, to: &Path) -> Result<()> {
+    fs::rename(from, to).map_err(Error::io("rename a finished file to", to))?;
+    match to.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => sync_dir(parent),
+        _ => sync_dir(Path::new(".")),
+    }
+}
+
+/// Makes the names inside a folder durable.
+///
+/// # Errors
+/// [`Error::Io`] with the path concerned.
+pub fn sync_dir(path: &Path) -> Result<()> {
+    File::open(path).and_then(|dir| dir.sync_all()).map_err(Error::io("sync the folder", path))
+}
+
+/// The sibling under which `path` is written before it is complete.
+pub fn partial_of(path: &Path) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".");
+    name.push(PARTIAL);
+    path.with_file_name(name)
+}
+
+/// Reads a whole file.
+///
+/// # Errors
+/// [`Error::Io`] with the path.
+pub fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).map_err(Error::io("read", path))
+}
+
+/// Holds a run's folder for one process at a time; released when dropped or when the process ends in any way.
+#[derive(Debug)]
+pub struct RunLock {
+    _file: File,
+}
+
+impl RunLock {
+    /// Takes the lock file `run/lock`, creating the folder where needed.
+    ///
+    /// # Errors
+    /// [`Error::Input`] when another process holds it, [`Error::Io`] when the folder cannot be written.
+    pub fn take(run: &Path) -> Result<RunLock> {
+        fs::create_dir_all(run).map_err(Error::io("create the folder", run))?;
+        let path = run.join("lock");
+        let file = File::create(&path).map_err(Error::io("create", &path))?;
+        match file.try_lock() {
+            Ok(()) => Ok(RunLock { _file: file }),
+            Err(TryLockError::WouldBlock) => Err(Error::input(
+                format!("another run is working in `{}`", run.display()),
+                "wait for it to end, or give this run another --out",
+            )),
+            Err(TryLockError::Error(source)) => Err(Error::Io { action: "lock", path, source }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_write_leaves_the_old_content_and_no_sibling() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let path = dir.path().join("a/b.txt");
+        write_bytes(&path, b"old").expect("first write");
+        let failed: Result<()> = write_atomic(&path, |writer| {
+            writer.write_all(b"new, but").expect("buffered");
+            Err(Error::input("stop", "none"))
+        });
+        assert!(failed.is_err());
+        assert_eq!(fs::read(&path).expect("still there"), b"old");
+        assert_eq!(fs::read_dir(dir.path().join("a")).expect("folder").count(), 1);
+    }
+
+    #[test]
+    fn a_second_run_on_the_same_folder_is_refused() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let first = RunLock::take(dir.path()).expect("free");
+        let refused = RunLock::take(dir.path()).expect_err("held");
+        assert!(refused.to_string().contains("another run"), "{refused}");
+        drop(first);
+        RunLock::take(dir.path()).expect("free again");
+    }
+}

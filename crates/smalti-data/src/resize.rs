@@ -1,0 +1,231 @@
+//! Resizing as torchvision does it on PIL images: `Image.resize(BILINEAR)`, a triangle filter that widens when shrinking.
+//!
+//! `fast_image_resize` uses Pillow's fixed-point arithmetic but goes down the columns first, so a few pixels differ by one
+//! level; the golden test states how many. Nothing outside the given box is read: torchvision crops to an image of its own and
+//! then resizes it.
+
+use crate::error::{Error, Result};
+use crate::pixels::{PixelBox, Rgb};
+use fast_image_resize as fir;
+use fir::images::{TypedCroppedImage, TypedImage, TypedImageRef};
+use fir::pixels::U8x3;
+use std::cell::RefCell;
+
+/// A reusable resizer: its buffers grow to the largest picture seen and stay.
+#[derive(Debug, Default)]
+pub struct Resizer {
+    inner: fir::Resizer,
+}
+
+impl Resizer {
+    /// A resizer with empty buffers, using the widest vector instructions of this processor.
+    pub fn new() -> Resizer {
+        Resizer::default()
+    }
+
+    /// Resizes the box `region` of a picture of `src_width` x `src_height` pixels to `width` x `height`, into `out`.
+    ///
+    /// # Arguments
+    /// `src` and `out` hold rows of three-byte pixels (HWC, no padding): `src_height * src_width * 3` and
+    /// `height * width * 3` bytes.
+    ///
+    /// # Errors
+    /// [`Error::Input`] when a size is 0, a buffer has another length, or the box leaves the picture.
+    pub fn resize_box_into(
+        &mut self,
+        (src, src_width, src_height): (&[u8], u32, u32),
+        region: PixelBox,
+        (out, width, height): (&mut [u8], u32, u32),
+    ) -> Result<()> {
+        check_buffer("source", src.len(), src_width, src_height)?;
+        check_buffer("target", out.len(), width, height)?;
+        check_region(region, src_width, src_height)?;
+        let wrong = |cause: &dyn std::fmt::Display| Error::input(format!("cannot resize: {cause}"), BUG);
+        let source = TypedImageRef::<U8x3>::from_buffer(src_width, src_height, src).map_err(|e| wrong(&e))?;
+        let source = TypedCroppedImage::new(source, region.left, region.top, region.width, region.height)
+            .map_err(|e| wrong(&e))?;
+        let mut target = TypedImage::<U8x3>::from_buffer(width, height, out).map_err(|e| wrong(&e))?;
+        let bilinear = fir::ResizeOptions::new().resize_alg(fir::ResizeAlg::Convolution(fir::FilterType::Bilinear));
+        self.inner.resize_typed(&source, &mut target, &bilinear).map_err(|e| wrong(&e))
+    }
+}
+
+const BUG: &str = "this is a fault of the program; please report it with the picture's size";
+
+thread_local! {
+    static RESIZER: RefCell<Resizer> = RefCell::new(Resizer::new());
+}
+
+/// Resizes a whole picture to `width` x `height` pixels; the same size returns the same pixels.
+///
+/// # Errors
+/// [`Error::Input`] when a size is 0.
+pub fn resize(image: &Rgb, width: u32, height: u32) -> Result<Rgb> {
+    resize_box(image, whole(image), width, height)
+}
+
+/// Crops to `region`, then resizes to `width` x `height` pixels (torchvision's `resized_crop`).
+///
+/// # Errors
+/// [`Error::Input`] when a size is 0 or the box leaves the picture.
+pub fn resize_box(image: &Rgb, region: PixelBox, width: u32, height: u32) -> Result<Rgb> {
+    let mut target = Rgb::filled(width, height, [0; 3]);
+    let source = (image.data.as_slice(), image.width, image.height);
+    RESIZER.with_borrow_mut(|r| r.resize_box_into(source, region, (&mut target.data, width, height)))?;
+    Ok(target)
+}
+
+/// The training loader's step: the box `region` of a picture, resized to `size` x `size` pixels, written into `out`.
+///
+/// Uses one [`Resizer`] per thread, so no picture is allocated.
+///
+/// # Arguments
+/// `src` holds `src_height * src_width * 3` bytes (HWC, 8 bits), `out` `size * size * 3`.
+///
+/// # Errors
+/// [`Error::Input`] when a size is 0, a buffer has another length, or the box leaves the picture.
+pub fn resized_crop_into(
+    src: &[u8],
+    src_width: u32,
+    src_height: u32,
+    region: PixelBox,
+    size: u32,
+    out: &mut [u8],
+) -> Result<()> {
+    RESIZER.with_borrow_mut(|r| r.resize_box_into((src, src_width, src_height), region, (out, size, size)))
+}
+
+/// The deterministic view that measures: torchvision's `Resize(resize)` of the shorter side, then `CenterCrop(crop)`.
+///
+/// A crop larger than the resized picture is padded with black, as torchvision does.
+///
+/// # Errors
+/// [`Error::Input`] when `resize` or `crop` is 0.
+pub fn validation(image: &Rgb, resize: u32, crop: u32) -> Result<Rgb> {
+    let (width, height) = shorter_side_to(image.width, image.height, resize);
+    let resized = self::resize(image, width, height)?;
+    let mut target = Rgb::filled(crop, crop, [0; 3]);
+    check_buffer("target", target.data.len(), crop, crop)?;
+    let (from_x, to_x, columns) = centred(width, crop);
+    let (from_y, to_y, rows) = centred(height, crop);
+    for y in 0..rows {
+        let from = ((from_y + y) as usize * width as usize + from_x as usize) * 3;
+        let to = ((to_y + y) as usize * crop as usize + to_x as usize) * 3;
+        let bytes = columns as usize * 3;
+        target.data[to..to + bytes].copy_from_slice(&resized.data[from..from + bytes]);
+    }
+    Ok(target)
+}
+
+/// The size after torchvision's `Resize(side)`: the shorter side becomes `side`, the longer one `floor(side * long / short)`.
+pub fn shorter_side_to(width: u32, height: u32, side: u32) -> (u32, u32) {
+    let longer = |long: u32, short: u32| {
+        let scaled = u64::from(side) * u64::from(long) / u64::from(short.max(1));
+        u32::try_from(scaled).unwrap_or(u32::MAX)
+    };
+    if width <= height { (side, longer(height, width)) } else { (longer(width, height), side) }
+}
+
+/// One axis of CenterCrop: first source pixel, first target pixel, how many. Python's `round` is half to even.
+fn centred(have: u32, want: u32) -> (u32, u32, u32) {
+    if have >= want {
+        ((f64::from(have - want) / 2.0).round_ties_even() as u32, 0, want)
+    } else {
+        (0, (want - have) / 2, have)
+    }
+}
+
+fn whole(image: &Rgb) -> PixelBox {
+    PixelBox { left: 0, top: 0, width: image.width, height: image.height }
+}
+
+fn check_buffer(what: &str, bytes: usize, width: u32, height: u32) -> Result<()> {
+    let needed = u64::from(width).checked_mul(u64::from(height)).and_then(|pixels| pixels.checked_mul(3));
+    if width == 0 || height == 0 || needed != Some(bytes as u64) {
+        return Err(Error::input(
+            format!("the {what} of a resize is {width} x {height} pixels in {bytes} bytes"),
+            "give both sides at least one pixel and three bytes per pixel",
+        ));
+    }
+    Ok(())
+}
+
+fn check_region(region: PixelBox, width: u32, height: u32) -> Result<()> {
+    let inside = |first: u32, count: u32, all: u32| count > 0 && first.checked_add(count).is_some_and(|end| end <= all);
+    if inside(region.left, region.width, width) && inside(region.top, region.height, height) {
+        return Ok(());
+    }
+    Err(Error::input(
+        format!(
+            "the box {} x {} at ({}, {}) leaves a picture of {width} x {height} pixels",
+            region.width, region.height, region.left, region.top
+        ),
+        "give a box of at least one pixel inside the picture",
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gradient(width: u32, height: u32) -> Rgb {
+        let mut image = Rgb::filled(width, height, [0; 3]);
+        for y in 0..height {
+            for x in 0..width {
+                image.set_pixel(x, y, [(x * 7 % 256) as u8, (y * 11 % 256) as u8, ((x + y) * 3 % 256) as u8]);
+            }
+        }
+        image
+    }
+
+    #[test]
+    fn the_same_size_gives_the_same_pixels() {
+        let image = gradient(17, 9);
+        assert_eq!(resize(&image, 17, 9).expect("valid"), image);
+        let part = PixelBox { left: 3, top: 2, width: 5, height: 4 };
+        assert_eq!(resize_box(&image, part, 5, 4).expect("valid").pixel(0, 0), image.pixel(3, 2));
+    }
+
+    #[test]
+    fn nothing_outside_the_box_is_read() {
+        let inside = gradient(40, 30);
+        let region = PixelBox { left: 11, top: 7, width: 13, height: 9 };
+        let mut hostile = Rgb::filled(40, 30, [255, 0, 255]);
+        for y in 7..16 {
+            for x in 11..24 {
+                hostile.set_pixel(x, y, inside.pixel(x, y));
+            }
+        }
+        for (width, height) in [(4, 4), (13, 5), (6, 9), (31, 29), (64, 64)] {
+            let a = resize_box(&inside, region, width, height).expect("valid");
+            let b = resize_box(&hostile, region, width, height).expect("valid");
+            assert_eq!(a.data, b.data, "{width} x {height}");
+        }
+    }
+
+    #[test]
+    fn the_shorter_side_follows_torchvision() {
+        for ((width, height), side, expected) in [
+            ((500, 375), 256, (341, 256)),
+            ((375, 500), 256, (256, 341)),
+            ((128, 128), 96, (96, 96)),
+            ((3, 1000), 2, (2, 666)),
+        ] {
+            assert_eq!(shorter_side_to(width, height, side), expected);
+        }
+    }
+
+    #[test]
+    fn impossible_sizes_and_boxes_are_errors() {
+        let image = gradient(8, 8);
+        assert!(resize(&image, 0, 4).is_err());
+        assert!(validation(&image, 0, 4).is_err() && validation(&image, 8, 0).is_err());
+        for (left, top, width, height) in [(0, 0, 0, 4), (5, 0, 4, 4), (0, 8, 1, 1), (u32::MAX, 0, 2, 1)] {
+            assert!(resize_box(&image, PixelBox { left, top, width, height }, 4, 4).is_err());
+        }
+        let mut short = [0; 11];
+        let all = PixelBox { left: 0, top: 0, width: 8, height: 8 };
+        assert!(resized_crop_into(&image.data, 8, 8, all, 2, &mut short).is_err());
+        assert!(resized_crop_into(&image.data[1..], 8, 8, all, 2, &mut [0; 12]).is_err());
+    }
+}

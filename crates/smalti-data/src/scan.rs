@@ -1,0 +1,73 @@
+//! Reads a whole source once: every image is decoded, hashed and measured, and becomes one row of `samples.parquet`.
+//!
+//! An image that does not read or decode is a row too, with the cause; it is never used and never silent.
+
+use crate::decode;
+use crate::error::{Error, Result};
+use crate::source::Source;
+use crate::tables::{Sample, Samples, Status};
+use std::sync::{Mutex, PoisonError};
+
+/// The name of an image by its content: the first 128 bits of BLAKE3 over the encoded bytes, big endian.
+pub fn content_hash(bytes: &[u8]) -> u128 {
+    let hash = blake3::hash(bytes);
+    let (first, _) = hash.as_bytes().split_at(16);
+    first.iter().fold(0, |value, &byte| value << 8 | u128::from(byte))
+}
+
+/// Describes every image of a source, in source order. `progress` is called with 1 for each image finished.
+///
+/// The table is the same for any number of threads.
+///
+/// # Errors
+/// [`Error::Table`] and [`Error::Io`] when a Parquet file is damaged; single bad images are rows, not errors.
+pub fn scan(source: &Source, progress: &(dyn Fn(u64) + Sync)) -> Result<Samples> {
+    let count = u32::try_from(source.len()).expect("a source numbers its rows in 32 bits");
+    let rows: Vec<u32> = (0..count).collect();
+    let unseen = |row| describe(source, row, Err(Error::input("it was not read", "report this")));
+    let samples: Mutex<Vec<Option<Sample>>> = Mutex::new(vec![None; rows.len()]);
+    source.for_each(&rows, &|row, bytes| {
+        let sample = describe(source, row, bytes);
+        samples.lock().unwrap_or_else(PoisonError::into_inner)[row as usize] = Some(sample);
+        progress(1);
+    })?;
+    let samples = samples.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let rows = (0..).zip(samples).map(|(row, sample)| sample.unwrap_or_else(|| unseen(row))).collect();
+    Ok(Samples { classes: source.classes().to_vec(), rows })
+}
+
+fn describe(source: &Source, row: u32, bytes: Result<Vec<u8>>) -> Sample {
+    let unread = Sample {
+        sample: row,
+        content_hash: 0,
+        path: source.path(row),
+        class_id: source.class_id(row),
+        split: source.split(row),
+        width: 0,
+        height: 0,
+        bytes: 0,
+        status: Status::Ok,
+    };
+    let bytes = match bytes {
+        Ok(bytes) => bytes,
+        Err(error) => return Sample { status: Status::Bad(cause(error)), ..unread },
+    };
+    let read = Sample { content_hash: content_hash(&bytes), bytes: bytes.len() as u64, ..unread };
+    match decode::decode(&bytes) {
+        Ok(picture) => Sample { width: picture.width, height: picture.height, ..read },
+        Err(error) => {
+            // The stored size, where at least the header reads.
+            let (width, height) = decode::dimensions(&bytes).unwrap_or((0, 0));
+            Sample { width, height, status: Status::Bad(cause(error)), ..read }
+        }
+    }
+}
+
+/// Why an image cannot be used; which image it is stands in the row.
+fn cause(error: Error) -> String {
+    match error {
+        Error::Decode { cause } => cause,
+        Error::Io { action, source, .. } => format!("cannot {action} it: {source}"),
+        other => other.to_string(),
+    }
+}

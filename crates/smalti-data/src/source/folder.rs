@@ -1,0 +1,251 @@
+//! A folder with one folder of images per class, by torchvision's rule.
+//!
+//! Class = top-level folder, sorted as text ("1", "10", "2"); images at any depth below it, links followed; folders sorted by their
+//! whole path, files sorted inside each. One level above the classes may name splits. Hidden folders are no classes.
+
+use super::{MAX_IMAGE_BYTES, row_number, split_word};
+use crate::error::{Error, Result};
+use crate::manifest::Manifest;
+use crate::tables::Split;
+use rayon::prelude::*;
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File};
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// File name endings of images, in any case: torchvision's list.
+pub const EXTENSIONS: [&str; 9] = [".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp"];
+
+/// All images of a folder.
+pub(super) struct Listing {
+    root: PathBuf,
+    folders: Vec<Folder>,
+    /// Index into `folders`, and file name.
+    files: Vec<(u32, Box<OsStr>)>,
+}
+
+/// One folder that holds images.
+struct Folder {
+    /// Below the root.
+    path: PathBuf,
+    class_id: u32,
+    split: Split,
+}
+
+/// Lists an image folder; returns its class names and its images.
+pub(super) fn list(root: &Path) -> Result<(Vec<String>, Listing)> {
+    let top = subfolders(root)?;
+    let splits: Option<Vec<(OsString, Split)>> = top
+        .iter()
+        .map(|name| name.to_str().and_then(split_word).map(|split| (name.clone(), split)))
+        .collect::<Option<Vec<_>>>()
+        .filter(|splits| !splits.is_empty());
+    let mut listing = Listing { root: root.to_owned(), folders: Vec::new(), files: Vec::new() };
+    let classes = match splits {
+        None => {
+            if top.is_empty() {
+                return Err(no_classes(root));
+            }
+            listing.add_split(Path::new(""), &top, Split::Train)?;
+            top
+        }
+        Some(mut splits) => {
+            // Training images come first, whatever the names of the splits.
+            splits.sort_by_key(|(_, split)| *split);
+            let mut all: Vec<(&OsString, Vec<OsString>)> = Vec::new();
+            for (name, _) in &splits {
+                let classes = subfolders(&root.join(name))?;
+                if classes.is_empty() {
+                    return Err(no_classes(&root.join(name)));
+                }
+                all.push((name, classes));
+            }
+            agree(root, &all)?;
+            for ((name, split), (_, classes)) in splits.iter().zip(&all) {
+                listing.add_split(Path::new(name), classes, *split)?;
+            }
+            all.swap_remove(0).1
+        }
+    };
+    Ok((classes.iter().map(|class| class.to_string_lossy().into_owned()).collect(), listing))
+}
+
+/// The images of a compressed set, in the manifest's order.
+pub(super) fn of_manifest(root: &Path, manifest: &Manifest) -> Listing {
+    let mut listing =
+        Listing { root: root.to_owned(), folders: Vec::new(), files: Vec::with_capacity(manifest.images.len()) };
+    for image in &manifest.images {
+        let (folder, name) = image.file.rsplit_once('/').unwrap_or(("", &image.file));
+        let known = listing
+            .folders
+            .last()
+            .is_some_and(|last| last.path == Path::new(folder) && last.class_id == image.class_id);
+        if !known {
+            listing.folders.push(Folder { path: folder.into(), class_id: image.class_id, split: Split::Train });
+        }
+        // There are no more folders than images, and a manifest of 2^32 images does not fit in memory.
+        listing.files.push((listing.folders.len() as u32 - 1, OsStr::new(name).into()));
+    }
+    listing
+}
+
+impl Listing {
+    pub(super) fn len(&self) -> usize {
+        self.files.len()
+    }
+
+    pub(super) fn class_id(&self, row: u32) -> u32 {
+        self.folder(row).class_id
+    }
+
+    pub(super) fn split(&self, row: u32) -> Split {
+        self.folder(row).split
+    }
+
+    pub(super) fn path(&self, row: u32) -> String {
+        let path = self.folder(row).path.join(&*self.files[row as usize].1);
+        path.to_string_lossy().into_owned()
+    }
+
+    fn folder(&self, row: u32) -> &Folder {
+        &self.folders[self.files[row as usize].0 as usize]
+    }
+
+    pub(super) fn for_each(&self, rows: &[u32], each: &(dyn Fn(u32, Result<Vec<u8>>) + Sync)) {
+        rows.par_iter().for_each(|&row| {
+            let path = self.root.join(&self.folder(row).path).join(&*self.files[row as usize].1);
+            each(row, read(&path));
+        });
+    }
+
+    /// Adds the images of all classes below `split_path`. A class without an image is an error, as in torchvision.
+    fn add_split(&mut self, split_path: &Path, classes: &[OsString], split: Split) -> Result<()> {
+        let mut empty = Vec::new();
+        for (class_id, class) in (0..).zip(classes) {
+            let before = self.files.len();
+            let mut found = Vec::new();
+            walk(&self.root, &split_path.join(class), &mut Vec::new(), &mut found)?;
+            // As Python sorts the walk: by the whole path as text, not part by part.
+            found.sort_by(|a, b| a.0.as_os_str().cmp(b.0.as_os_str()));
+            for (path, names) in found {
+                let folder = row_number(self.folders.len(), &self.root)?;
+                self.files.extend(names.into_iter().map(|name| (folder, name.into_boxed_os_str())));
+                row_number(self.files.len(), &self.root)?;
+                self.folders.push(Folder { path, class_id, split });
+            }
+            if self.files.len() == before {
+                empty.push(format!("`{}`", split_path.join(class).display()));
+            }
+        }
+        if empty.is_empty() {
+            return Ok(());
+        }
+        Err(Error::input(
+            format!("`{}` has no image in the class folder {}", self.root.display(), shortened(&empty)),
+            format!("remove an empty folder, or put images there; the endings read are {}", EXTENSIONS.join(" ")),
+        ))
+    }
+}
+
+/// The first few of a list of names.
+fn shortened(names: &[String]) -> String {
+    let first = names.iter().take(5).cloned().collect::<Vec<_>>().join(", ");
+    if names.len() > 5 { format!("{first} and {} more", names.len() - 5) } else { first }
+}
+
+fn no_classes(folder: &Path) -> Error {
+    Error::input(
+        format!("`{}` has no class folder in it", folder.display()),
+        format!("put the images of each class into a folder with its name: {}/<class>/<image>.jpg", folder.display()),
+    )
+}
+
+/// Checks that all splits have the classes of the first one.
+fn agree(root: &Path, splits: &[(&OsString, Vec<OsString>)]) -> Result<()> {
+    let Some(((first, expected), others)) = splits.split_first() else { return Ok(()) };
+    for (name, classes) in others {
+        let only = |a: &[OsString], b: &[OsString]| a.iter().find(|class| !b.contains(class)).cloned();
+        let difference = only(expected, classes).map(|class| (class, *first, *name));
+        if let Some((class, here, there)) =
+            difference.or_else(|| only(classes, expected).map(|class| (class, *name, *first)))
+        {
+            return Err(Error::input(
+                format!(
+                    "the splits of `{}` have different classes: `{}` is in `{}` and not in `{}`",
+                    root.display(),
+                    class.display(),
+                    here.display(),
+                    there.display()
+                ),
+                "give all splits the same class folders, or name one split's folder as the source",
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Names of the folders in a folder, links followed, hidden ones left out, sorted as text.
+fn subfolders(folder: &Path) -> Result<Vec<OsString>> {
+    let (mut folders, _) = entries(folder)?;
+    folders.retain(|name| !name.as_encoded_bytes().starts_with(b"."));
+    folders.sort();
+    Ok(folders)
+}
+
+/// Names of the folders and of the other entries in a folder, links followed.
+fn entries(folder: &Path) -> Result<(Vec<OsString>, Vec<OsString>)> {
+    let (mut folders, mut files) = (Vec::new(), Vec::new());
+    for entry in fs::read_dir(folder).map_err(Error::io("list the folder", folder))? {
+        let entry = entry.map_err(Error::io("list the folder", folder))?;
+        let kind = entry.file_type().map_err(Error::io("list the folder", folder))?;
+        let is_folder = if kind.is_symlink() { entry.path().is_dir() } else { kind.is_dir() };
+        if is_folder { folders.push(entry.file_name()) } else { files.push(entry.file_name()) }
+    }
+    Ok((folders, files))
+}
+
+/// Collects the images below `root/path`, folder by folder. `above` holds the folders on the way here: a link back to one of them is a
+/// loop and is not entered.
+fn walk(
+    root: &Path,
+    path: &Path,
+    above: &mut Vec<(u64, u64)>,
+    found: &mut Vec<(PathBuf, Vec<OsString>)>,
+) -> Result<()> {
+    let folder = root.join(path);
+    let metadata = fs::metadata(&folder).map_err(Error::io("read", &folder))?;
+    let identity = (metadata.dev(), metadata.ino());
+    if above.contains(&identity) {
+        return Ok(());
+    }
+    let (folders, mut files) = entries(&folder)?;
+    files.retain(|name| is_image(name));
+    files.sort();
+    if !files.is_empty() {
+        found.push((path.to_owned(), files));
+    }
+    above.push(identity);
+    folders.iter().try_for_each(|name| walk(root, &path.join(name), above, found))?;
+    above.pop();
+    Ok(())
+}
+
+fn is_image(name: &OsStr) -> bool {
+    let name = name.as_encoded_bytes().to_ascii_lowercase();
+    EXTENSIONS.iter().any(|extension| name.ends_with(extension.as_bytes()))
+}
+
+/// Reads one image. What is no plain file (a pipe never ends) or too large for an image is refused first.
+fn read(path: &Path) -> Result<Vec<u8>> {
+    let metadata = fs::metadata(path).map_err(Error::io("read", path))?;
+    if !metadata.is_file() || metadata.len() > MAX_IMAGE_BYTES {
+        let cause = if metadata.is_file() { "the file is larger than 1 GiB" } else { "it is no plain file" };
+        return Err(Error::Decode { cause: cause.to_owned() });
+    }
+    let mut bytes = Vec::with_capacity(metadata.len() as usize);
+    File::open(path)
+        .and_then(|file| file.take(MAX_IMAGE_BYTES).read_to_end(&mut bytes))
+        .map_err(Error::io("read", path))?;
+    Ok(bytes)
+}

@@ -1,0 +1,188 @@
+//! Decoded images of one size, ready for training: in memory while they fit the budget, spooled to a file past it.
+
+use crate::error::{Error, Result};
+use crate::mosaic::Layout;
+use crate::pixels::{PixelBox, Rgb};
+use crate::resize;
+use crate::source::Source;
+use crate::{decode, files};
+use std::borrow::Cow;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::Mutex;
+
+/// How a picture becomes `size` x `size` pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fit {
+    /// The whole picture resized to the square, as Combine does with a tile.
+    Whole,
+    /// The shorter side resized to size * 8 / 7, then the centre: torchvision's validation transform (256 and 224).
+    Centre,
+}
+
+/// Where decoded bytes may go.
+#[derive(Debug, Clone, Copy)]
+pub struct Budget<'a> {
+    /// Bytes that may be held in memory.
+    pub memory_bytes: u64,
+    /// Folder for the spool file when they do not fit.
+    pub spool: &'a Path,
+}
+
+/// `len` images of `size` x `size` x 3 bytes with their labels and source rows.
+pub struct ImageStore {
+    size: u32,
+    tiles: Vec<PixelBox>,
+    labels: Vec<u32>,
+    samples: Vec<u32>,
+    pixels: Pixels,
+}
+
+enum Pixels {
+    Memory(Vec<u8>),
+    Spool(File),
+}
+
+impl ImageStore {
+    /// Decodes `wanted` (source row, label), sorted by row, fitting each to `layout.size`. `layout.grid` says how many tiles a
+    /// stored image has; 1 for plain images.
+    ///
+    /// # Errors
+    /// The first image that cannot be read or decoded, by name; I/O errors of the spool.
+    pub fn load(
+        source: &Source,
+        wanted: &[(u32, u32)],
+        layout: &Layout,
+        fit: Fit,
+        budget: &Budget,
+        progress: &(dyn Fn(u64) + Sync),
+    ) -> Result<ImageStore> {
+        let size = layout.size;
+        let each = size as usize * size as usize * 3;
+        let total = each as u64 * wanted.len() as u64;
+        let rows: Vec<u32> = wanted.iter().map(|w| w.0).collect();
+        let failure: Mutex<Option<(u32, Error)>> = Mutex::new(None);
+        let decoded = |row: u32, bytes: Result<Vec<u8>>, keep: &(dyn Fn(usize, &Rgb) -> Result<()> + Sync)| {
+            let place = rows.binary_search(&row).map_err(|_| Error::input("an image nobody asked for", "report this"));
+            let outcome = place.and_then(|at| keep(at, &fitted(&decode::decode(&bytes?)?, size, fit)?));
+            if let Err(error) = outcome {
+                let mut first = failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                if first.as_ref().is_none_or(|(other, _)| row < *other) {
+                    *first = Some((row, error));
+                }
+            }
+            progress(1);
+        };
+        let pixels = if total <= budget.memory_bytes {
+            let slots: Vec<Mutex<Vec<u8>>> = rows.iter().map(|_| Mutex::new(Vec::new())).collect();
+            source.for_each(&rows, &|row, bytes| {
+                decoded(row, bytes, &|at, image: &Rgb| {
+                    *slots[at].lock().unwrap_or_else(std::sync::PoisonError::into_inner) = image.data.clone();
+                    Ok(())
+                });
+            })?;
+            let mut all = Vec::with_capacity(each * rows.len());
+            for slot in slots {
+                all.append(&mut slot.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner));
+            }
+            Pixels::Memory(all)
+        } else {
+            let file = spool(budget.spool, total)?;
+            source.for_each(&rows, &|row, bytes| {
+                decoded(row, bytes, &|at, image: &Rgb| {
+                    file.write_all_at(&image.data, (at * each) as u64).map_err(Error::io("write", budget.spool))
+                });
+            })?;
+            Pixels::Spool(file)
+        };
+        if let Some((row, error)) = failure.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner) {
+            return Err(Error::input(
+                format!("`{}` of {}: {error}", source.path(row), source.location().display()),
+                "the file changed or was bad from the start; run `smalti inspect` on the source",
+            ));
+        }
+        let labels = wanted.iter().map(|w| w.1).collect();
+        Ok(ImageStore { size, tiles: layout.tiles(), labels, samples: rows, pixels })
+    }
+
+    /// A store from pictures that are already there; each `size` x `size`.
+    pub fn from_images(images: &[(Rgb, u32)], layout: &Layout) -> ImageStore {
+        let data = images.iter().flat_map(|(image, _)| image.data.iter().copied()).collect();
+        ImageStore {
+            size: layout.size,
+            tiles: layout.tiles(),
+            labels: images.iter().map(|i| i.1).collect(),
+            samples: (0..images.len() as u32).collect(),
+            pixels: Pixels::Memory(data),
+        }
+    }
+
+    /// Number of images.
+    pub fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.labels.is_empty()
+    }
+
+    /// Side of every image in pixels.
+    pub fn size(&self) -> u32 {
+        self.size
+    }
+
+    /// The tiles of every image.
+    pub fn tiles(&self) -> &[PixelBox] {
+        &self.tiles
+    }
+
+    /// Class index of image `index`.
+    pub fn label(&self, index: u32) -> u32 {
+        self.labels[index as usize]
+    }
+
+    /// Source row of image `index`.
+    pub fn sample(&self, index: u32) -> u32 {
+        self.samples[index as usize]
+    }
+
+    /// Bytes of image `index`: rows of RGB.
+    ///
+    /// # Errors
+    /// When the spool cannot be read.
+    pub fn image(&self, index: u32) -> Result<Cow<'_, [u8]>> {
+        let each = self.size as usize * self.size as usize * 3;
+        let at = index as usize * each;
+        match &self.pixels {
+            Pixels::Memory(all) => Ok(Cow::Borrowed(&all[at..at + each])),
+            Pixels::Spool(file) => {
+                let mut bytes = vec![0; each];
+                file.read_exact_at(&mut bytes, at as u64)
+                    .map_err(Error::io("read back", Path::new("the spool file")))?;
+                Ok(Cow::Owned(bytes))
+            }
+        }
+    }
+}
+
+/// Brings a picture to `size` x `size`.
+fn fitted(image: &Rgb, size: u32, fit: Fit) -> Result<Rgb> {
+    match fit {
+        Fit::Whole => resize::resize(image, size, size),
+        Fit::Centre => resize::validation(image, size * 8 / 7, size),
+    }
+}
+
+/// An anonymous file of `bytes` bytes in `folder`: unlinked at once, so nothing is left behind however the run ends.
+fn spool(folder: &Path, bytes: u64) -> Result<File> {
+    std::fs::create_dir_all(folder).map_err(Error::io("create the folder", folder))?;
+    let path = files::partial_of(&folder.join(format!("spool-{}", std::process::id())));
+    let file = File::options().read(true).write(true).create(true).truncate(true).open(&path);
+    let file = file.map_err(Error::io("create", &path))?;
+    std::fs::remove_file(&path).map_err(Error::io("unlink", &path))?;
+    file.set_len(bytes).map_err(Error::io("reserve space in", &path))?;
+    Ok(file)
+}

@@ -1,0 +1,97 @@
+//! The working tables: Arrow schemas, and reading and writing them as Parquet.
+//!
+//! | table | one row per | module |
+//! |---|---|---|
+//! | `samples.parquet` | input image | [`samples`] |
+//! | `trace/seed=S/epoch=E.parquet` | sample and pass | [`trace`] |
+//! | `scores.parquet` | sample and metric | [`scores`] |
+//! | `selection.parquet` | sample | [`selection`] |
+
+pub mod samples;
+pub mod scores;
+pub mod selection;
+pub mod trace;
+
+pub use samples::{Sample, Samples, Split, Status};
+pub use scores::ScoreRow;
+pub use selection::{Selected, Selection};
+pub use trace::{Pass, TraceRow};
+
+use crate::error::{Error, Result};
+use crate::files;
+use arrow::array::{Array, ArrayRef, RecordBatch};
+use arrow::compute::{cast, concat_batches};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::properties::WriterProperties;
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Writes a table as a whole or not at all.
+///
+/// # Errors
+/// [`Error::Io`] and [`Error::Table`] with the path.
+pub fn write_table(path: &Path, batch: &RecordBatch) -> Result<()> {
+    let properties = WriterProperties::builder()
+        .set_compression(Compression::ZSTD(ZstdLevel::default()))
+        .set_created_by(format!("smalti {}", env!("CARGO_PKG_VERSION")))
+        .build();
+    files::write_atomic(path, |out| {
+        let wrong = |cause: parquet::errors::ParquetError| Error::table(path, cause);
+        let mut writer = ArrowWriter::try_new(out, batch.schema(), Some(properties)).map_err(wrong)?;
+        writer.write(batch).map_err(wrong)?;
+        writer.close().map_err(wrong)?;
+        Ok(())
+    })
+}
+
+/// Reads a whole table of ours, or a table made elsewhere with the same columns.
+///
+/// # Errors
+/// [`Error::Io`] when the file cannot be opened, [`Error::Table`] when it is not Parquet or is damaged.
+pub fn read_table(path: &Path) -> Result<RecordBatch> {
+    let file = File::open(path).map_err(Error::io("read", path))?;
+    let wrong = |cause: &dyn std::fmt::Display| Error::table(path, cause);
+    let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|e| wrong(&e))?;
+    let schema = builder.schema().clone();
+    let batches =
+        builder.build().map_err(|e| wrong(&e))?.collect::<std::result::Result<Vec<_>, _>>().map_err(|e| wrong(&e))?;
+    concat_batches(&schema, &batches).map_err(|e| wrong(&e))
+}
+
+/// One column of a table that was read from `path`, cast to the type wanted.
+///
+/// # Errors
+/// [`Error::Input`] when the column is missing (the hint lists those that are there), or does not cast without loss.
+pub fn column<T: Array + Clone + 'static>(batch: &RecordBatch, name: &str, kind: &DataType, path: &Path) -> Result<T> {
+    let found = batch.column_by_name(name).ok_or_else(|| {
+        let names: Vec<String> = batch.schema().fields().iter().map(|f| format!("`{}`", f.name())).collect();
+        Error::input(
+            format!("the table `{}` has no column `{name}`", path.display()),
+            format!("its columns are {}; rename one or make the table again", names.join(", ")),
+        )
+    })?;
+    let wrong = || {
+        Error::input(
+            format!("column `{name}` of `{}` holds {} and not {kind}", path.display(), found.data_type()),
+            "write the column with that type",
+        )
+    };
+    let array = cast(found, kind).map_err(|_| wrong())?;
+    if array.null_count() > found.null_count() {
+        return Err(wrong());
+    }
+    array.as_any().downcast_ref::<T>().cloned().ok_or_else(wrong)
+}
+
+/// A batch whose columns are known to fit the schema.
+fn batch(schema: SchemaRef, columns: Vec<ArrayRef>) -> RecordBatch {
+    RecordBatch::try_new(schema, columns).expect("the columns are built from the schema beside them")
+}
+
+fn schema(fields: Vec<arrow::datatypes::Field>) -> SchemaRef {
+    Arc::new(Schema::new(fields))
+}

@@ -1,0 +1,209 @@
+//! `samples.parquet`: what the source holds, one row per input image, bad ones included.
+
+use super::{batch, column, read_table, write_table};
+use crate::error::{Error, Result};
+use arrow::array::{Array, FixedSizeBinaryArray, StringArray, UInt32Array, UInt64Array};
+use arrow::datatypes::{DataType, Field, Schema};
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+/// The part of a source an image belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Split {
+    /// Images that may be scored, chosen and trained on.
+    Train,
+    /// Images that only measure.
+    Test,
+    /// The seeded part of the training images that measures choices (crop ranges, rules), never trains.
+    Holdout,
+}
+
+impl Split {
+    /// The name in tables and reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Split::Train => "train",
+            Split::Test => "test",
+            Split::Holdout => "holdout",
+        }
+    }
+
+    fn parse(name: &str) -> Option<Split> {
+        [Split::Train, Split::Test, Split::Holdout].into_iter().find(|s| s.name() == name)
+    }
+}
+
+/// Whether the image can be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Status {
+    /// It decodes.
+    Ok,
+    /// It does not, for this reason; it is counted and named, never used.
+    Bad(String),
+}
+
+/// One input image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sample {
+    /// Row of the source: the index in [`crate::source::Source`] order.
+    pub sample: u32,
+    /// First 128 bits of BLAKE3 over the encoded bytes; 0 when they could not be read.
+    pub content_hash: u128,
+    /// Path inside the source, with `/` between parts; for Parquet the stored name or `file#row`.
+    pub path: String,
+    /// Index into [`Samples::classes`].
+    pub class_id: u32,
+    /// The part of the source.
+    pub split: Split,
+    /// Stored width in pixels; 0 when unknown.
+    pub width: u32,
+    /// Stored height in pixels; 0 when unknown.
+    pub height: u32,
+    /// Encoded size in bytes.
+    pub bytes: u64,
+    /// Usable or not.
+    pub status: Status,
+}
+
+/// The table with its class names.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Samples {
+    /// Class names in class order.
+    pub classes: Vec<String>,
+    /// One row per input image, in source order.
+    pub rows: Vec<Sample>,
+}
+
+const CLASSES: &str = "smalti.classes";
+
+impl Samples {
+    /// The usable samples of one split, in source order.
+    pub fn usable(&self, split: Split) -> impl Iterator<Item = &Sample> {
+        self.rows.iter().filter(move |s| s.split == split && s.status == Status::Ok)
+    }
+
+    /// The samples that cannot be used.
+    pub fn bad(&self) -> impl Iterator<Item = (&Sample, &str)> {
+        self.rows.iter().filter_map(|s| match &s.status {
+            Status::Bad(cause) => Some((s, cause.as_str())),
+            Status::Ok => None,
+        })
+    }
+
+    /// Writes the table.
+    ///
+    /// # Errors
+    /// [`Error::Io`] and [`Error::Table`] with the path.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        let rows = &self.rows;
+        let classes = serde_json::to_string(&self.classes).expect("strings are JSON");
+        let schema = Schema::new(fields()).with_metadata(HashMap::from([(CLASSES.to_owned(), classes)]));
+        let hashes = rows.iter().map(|s| s.content_hash.to_be_bytes());
+        let hashes =
+            FixedSizeBinaryArray::try_from_iter(hashes).unwrap_or_else(|_| FixedSizeBinaryArray::new_null(16, 0));
+        let status = |s: &Sample| if s.status == Status::Ok { "ok" } else { "bad" };
+        let cause = |s: &Sample| match &s.status {
+            Status::Ok => None,
+            Status::Bad(cause) => Some(cause.clone()),
+        };
+        write_table(
+            path,
+            &batch(
+                Arc::new(schema),
+                vec![
+                    Arc::new(UInt32Array::from_iter_values(rows.iter().map(|s| s.sample))),
+                    Arc::new(hashes),
+                    Arc::new(StringArray::from_iter_values(rows.iter().map(|s| &s.path))),
+                    Arc::new(UInt32Array::from_iter_values(rows.iter().map(|s| s.class_id))),
+                    Arc::new(StringArray::from_iter_values(rows.iter().map(|s| s.split.name()))),
+                    Arc::new(UInt32Array::from_iter_values(rows.iter().map(|s| s.width))),
+                    Arc::new(UInt32Array::from_iter_values(rows.iter().map(|s| s.height))),
+                    Arc::new(UInt64Array::from_iter_values(rows.iter().map(|s| s.bytes))),
+                    Arc::new(StringArray::from_iter_values(rows.iter().map(status))),
+                    Arc::new(rows.iter().map(cause).collect::<StringArray>()),
+                ],
+            ),
+        )
+    }
+
+    /// Reads the table back.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Table`] and [`Error::Input`] with the path.
+    pub fn read(path: &Path) -> Result<Samples> {
+        let table = read_table(path)?;
+        let classes = table.schema_ref().metadata().get(CLASSES).cloned().unwrap_or_default();
+        let classes = serde_json::from_str(&classes).map_err(|_| Error::table(path, "it names no classes"))?;
+        let ids: UInt32Array = column(&table, "sample", &DataType::UInt32, path)?;
+        let hashes: FixedSizeBinaryArray = column(&table, "content_hash", &DataType::FixedSizeBinary(16), path)?;
+        let paths: StringArray = column(&table, "path", &DataType::Utf8, path)?;
+        let class_ids: UInt32Array = column(&table, "class_id", &DataType::UInt32, path)?;
+        let splits: StringArray = column(&table, "split", &DataType::Utf8, path)?;
+        let widths: UInt32Array = column(&table, "width", &DataType::UInt32, path)?;
+        let heights: UInt32Array = column(&table, "height", &DataType::UInt32, path)?;
+        let bytes: UInt64Array = column(&table, "bytes", &DataType::UInt64, path)?;
+        let causes: StringArray = column(&table, "cause", &DataType::Utf8, path)?;
+        let rows = (0..table.num_rows())
+            .map(|i| {
+                Ok(Sample {
+                    sample: ids.value(i),
+                    content_hash: u128::from_be_bytes(hashes.value(i).try_into().unwrap_or_default()),
+                    path: paths.value(i).to_owned(),
+                    class_id: class_ids.value(i),
+                    split: Split::parse(splits.value(i))
+                        .ok_or_else(|| Error::table(path, format!("row {i} has an unknown split")))?,
+                    width: widths.value(i),
+                    height: heights.value(i),
+                    bytes: bytes.value(i),
+                    status: if causes.is_null(i) { Status::Ok } else { Status::Bad(causes.value(i).to_owned()) },
+                })
+            })
+            .collect::<Result<Vec<_>>>()?;
+        Ok(Samples { classes, rows })
+    }
+}
+
+fn fields() -> Vec<Field> {
+    vec![
+        Field::new("sample", DataType::UInt32, false),
+        Field::new("content_hash", DataType::FixedSizeBinary(16), false),
+        Field::new("path", DataType::Utf8, false),
+        Field::new("class_id", DataType::UInt32, false),
+        Field::new("split", DataType::Utf8, false),
+        Field::new("width", DataType::UInt32, false),
+        Field::new("height", DataType::UInt32, false),
+        Field::new("bytes", DataType::UInt64, false),
+        Field::new("status", DataType::Utf8, false),
+        Field::new("cause", DataType::Utf8, true),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_reads_back_as_written() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let path = dir.path().join("samples.parquet");
+        let sample = Sample {
+            sample: 0,
+            content_hash: u128::MAX - 5,
+            path: "cat/ä.png".into(),
+            class_id: 1,
+            split: Split::Holdout,
+            width: 3,
+            height: 4,
+            bytes: 99,
+            status: Status::Ok,
+        };
+        let bad = Sample { sample: 1, status: Status::Bad("cut".into()), ..sample.clone() };
+        let table = Samples { classes: vec!["a".into(), "cat".into()], rows: vec![sample, bad] };
+        table.write(&path).expect("written");
+        assert_eq!(Samples::read(&path).expect("read"), table);
+        Samples { classes: vec![], rows: vec![] }.write(&path).expect("an empty table is written too");
+        assert_eq!(Samples::read(&path).expect("read").rows.len(), 0);
+    }
+}

@@ -1,0 +1,120 @@
+"""Networks as PyTorch defines them, for crates/smalti-learn/tests/pytorch.rs.
+
+    reference_networks.py export DIR   weights, images, and what PyTorch computes from them, one safetensors file per network
+    reference_networks.py check DIR    loads the checkpoints that the test wrote and prints how far logits are from the test's own
+
+The residual networks are torchvision's own; the ConvNets are written out here. safetensors is written by hand (eight bytes of
+header length, JSON, raw little-endian data), so that no further package is needed.
+"""
+import json
+import struct
+import sys
+from pathlib import Path
+
+import torch
+import torchvision
+from torch import nn
+
+CLASSES = 10
+
+
+def convnet(depth, width, size, norm):
+    """DEPTH x [3x3 convolution, norm, ReLU, 2x2 average pooling], then a linear layer."""
+    layers, inputs = [], 3
+    for _ in range(depth):
+        norm_layer = nn.BatchNorm2d(width) if norm == "bn" else nn.GroupNorm(width, width, affine=True)
+        layers += [nn.Conv2d(inputs, width, 3, padding=1), norm_layer, nn.ReLU(), nn.AvgPool2d(2)]
+        inputs = width
+    net = nn.Module()
+    net.features = nn.Sequential(*layers)
+    net.classifier = nn.Linear(width * (size >> depth) ** 2, CLASSES)
+    net.forward = lambda x: net.classifier(net.features(x).flatten(1))
+    return net
+
+
+def small_stem(net):
+    net.conv1 = nn.Conv2d(3, 64, 3, 1, 1, bias=False)
+    net.maxpool = nn.Identity()
+    return net
+
+
+NETWORKS = {
+    "resnet18": (64, lambda: torchvision.models.resnet18(num_classes=CLASSES)),
+    "resnet34": (64, lambda: torchvision.models.resnet34(num_classes=CLASSES)),
+    "resnet50": (64, lambda: torchvision.models.resnet50(num_classes=CLASSES)),
+    "resnet18-small": (32, lambda: small_stem(torchvision.models.resnet18(num_classes=CLASSES))),
+    "convnet-3": (32, lambda: convnet(3, 128, 32, "bn")),
+    "convnet-3-in": (32, lambda: convnet(3, 128, 32, "in")),
+    "convnet-4/64": (48, lambda: convnet(4, 64, 48, "bn")),
+}
+
+
+def file_name(network):
+    return network.replace("/", "_")
+
+
+def save(path, tensors):
+    header, blobs, at = {}, [], 0
+    for name, tensor in tensors.items():
+        raw = tensor.detach().float().contiguous().numpy().tobytes()
+        header[name] = {"dtype": "F32", "shape": list(tensor.shape), "data_offsets": [at, at + len(raw)]}
+        blobs.append(raw)
+        at += len(raw)
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    path.write_bytes(struct.pack("<Q", len(text)) + text + b"".join(blobs))
+
+
+def load(path):
+    raw = path.read_bytes()
+    (length,) = struct.unpack_from("<Q", raw)
+    header = json.loads(raw[8 : 8 + length])
+    header.pop("__metadata__", None)
+    tensors = {}
+    for name, entry in header.items():
+        assert entry["dtype"] == "F32", (name, entry["dtype"])
+        start, end = (8 + length + offset for offset in entry["data_offsets"])
+        values = torch.frombuffer(bytearray(raw[start:end]), dtype=torch.float32)
+        tensors[name] = values.reshape(entry["shape"])
+    return tensors
+
+
+def perturb(net):
+    """Moves norms and running statistics away from the 1 and 0 of a fresh network, where mistakes would not show."""
+    for name, tensor in list(net.named_parameters()) + list(net.named_buffers()):
+        if name.endswith("running_var"):
+            tensor.data.uniform_(0.5, 1.5)
+        elif name.endswith("running_mean") or (tensor.dim() == 1 and name.endswith("bias")):
+            tensor.data.normal_(0, 0.1)
+        elif tensor.dim() == 1 and name.endswith("weight"):
+            tensor.data.uniform_(0.8, 1.2)
+
+
+def export(folder):
+    for number, (name, (size, build)) in enumerate(NETWORKS.items()):
+        torch.manual_seed(number)
+        net = build()
+        perturb(net)
+        images = torch.randn(6, 3, size, size)
+        weights = {key: value.clone() for key, value in net.state_dict().items()}
+        save(folder / f"{file_name(name)}.weights.safetensors", weights)
+        with torch.no_grad():
+            expected = {"images": images, "eval.logits": net.eval()(images), "train.logits": net.train()(images)}
+        expected |= {f"after.{key}": value for key, value in net.named_buffers() if "running" in key}
+        save(folder / f"{file_name(name)}.expected.safetensors", expected)
+
+
+def check(folder):
+    for name, (size, build) in NETWORKS.items():
+        path = folder / f"{file_name(name)}.ours.safetensors"
+        net = build()
+        # PyTorch itself fills in num_batches_tracked where a file has none.
+        net.load_state_dict(load(path), strict=True)
+        ours = load(folder / f"{file_name(name)}.ours-logits.safetensors")
+        with torch.no_grad():
+            logits = net.eval()(ours["images"])
+        print(json.dumps({"network": name, "off": (logits - ours["logits"]).abs().max().item()}))
+
+
+if __name__ == "__main__":
+    {"export": export, "check": check}[sys.argv[1]](Path(sys.argv[2]))
