@@ -1,0 +1,149 @@
+//! Selections made elsewhere, held to the same budget as our own.
+
+use crate::budget::{Budget, Counted};
+use crate::candidate::{Candidate, by_class};
+use crate::error::{Error, Result};
+use smalti_data::tables::{Selected, Selection};
+
+/// Holds a selection made elsewhere to the budget: each class keeps its best ranks, exactly `budget.per_class` of them.
+///
+/// Ranks are counted anew: kept rows first, then rows that were not kept, then candidates that the selection does not mention,
+/// which are not kept. Equal ranks break by (content hash, path, sample). What is cut to the budget says so in its reason.
+///
+/// # Errors
+/// [`Error::Input`] for a row that is no candidate, has another class or stands twice, and for a class that keeps too few.
+pub fn from_given(selection: Selection, candidates: &[Candidate], classes: &[String], budget: &Budget) -> Result<Selection> {
+    let groups = by_class(candidates, classes)?;
+    let mut given = by_candidate(selection, candidates)?;
+    let kept = |row: &Option<Selected>| row.as_ref().is_some_and(|r| r.kept);
+    let counts: Vec<usize> =
+        groups.iter().map(|group| group.iter().filter(|&&i| kept(&given[i as usize])).count()).collect();
+    let quotas = budget.quotas(&counts, classes, Counted::Given)?;
+
+    let mut rows = Vec::with_capacity(candidates.len());
+    for (class_id, (mut group, &quota)) in groups.into_iter().zip(&quotas).enumerate() {
+        // Stable over the order in which ties break: kept, then not kept, then not mentioned.
+        group.sort_by_key(|&i| match &given[i as usize] {
+            Some(row) => (!row.kept, row.rank_in_class, false),
+            None => (true, u32::MAX, true),
+        });
+        for (rank, i) in group.into_iter().enumerate() {
+            let was = given[i as usize].take();
+            let within = (rank as u32) < quota;
+            rows.push(Selected {
+                sample: candidates[i as usize].sample,
+                class_id: class_id as u32,
+                kept: within,
+                rank_in_class: rank as u32,
+                reason: match was {
+                    None => "not in the given selection".to_owned(),
+                    Some(row) if row.kept && !within => format!("{}, cut to {quota}", row.reason),
+                    Some(row) => row.reason,
+                },
+            });
+        }
+    }
+    Ok(Selection { rows })
+}
+
+/// The row of each candidate, in the order of the candidates.
+fn by_candidate(selection: Selection, candidates: &[Candidate]) -> Result<Vec<Option<Selected>>> {
+    let mut positions: Vec<(u32, u32)> = candidates.iter().enumerate().map(|(i, c)| (c.sample, i as u32)).collect();
+    positions.sort_unstable();
+    let mut given: Vec<Option<Selected>> = vec![None; candidates.len()];
+    for row in selection.rows {
+        let Ok(at) = positions.binary_search_by_key(&row.sample, |(sample, _)| *sample) else {
+            return Err(Error::input(
+                format!("the given selection holds sample {}, which is not a usable training image", row.sample),
+                "a selection belongs to one source; make it from this source's samples.parquet",
+            ));
+        };
+        let i = positions[at].1 as usize;
+        if row.class_id != candidates[i].class_id {
+            return Err(Error::input(
+                format!(
+                    "the given selection puts sample {} (`{}`) in class {}, but its class is {}",
+                    row.sample, candidates[i].path, row.class_id, candidates[i].class_id
+                ),
+                "a selection belongs to one source; make it from this source's samples.parquet",
+            ));
+        }
+        if given[i].is_some() {
+            return Err(Error::input(
+                format!("the given selection holds sample {} twice", row.sample),
+                "keep one row per sample",
+            ));
+        }
+        given[i] = Some(row);
+    }
+    Ok(given)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::budget::OnSmallClass;
+    use crate::testing::{budget, candidate, classes};
+
+    fn row(sample: u32, class_id: u32, kept: bool, rank_in_class: u32) -> Selected {
+        Selected { sample, class_id, kept, rank_in_class, reason: "theirs".into() }
+    }
+
+    /// Samples 0..6 in class 0, 6..10 in class 1.
+    fn candidates() -> Vec<Candidate> {
+        (0..10).map(|sample| candidate(sample, u32::from(sample >= 6))).collect()
+    }
+
+    #[test]
+    fn the_best_ranks_are_kept_and_counted_anew() {
+        // Ranks as read from a file without that column: the row's number in the file.
+        let rows = vec![row(7, 1, true, 0), row(3, 0, true, 1), row(9, 1, true, 2), row(0, 0, true, 3), row(1, 0, true, 4)];
+        let two = budget(2, OnSmallClass::Refuse);
+        let held = from_given(Selection { rows }, &candidates(), &classes(2), &two).expect("enough");
+        assert_eq!(held.kept_of(0), [3, 0]);
+        assert_eq!(held.kept_of(1), [7, 9]);
+        assert_eq!(held.rows.len(), 10);
+        let cut = held.rows.iter().find(|r| r.sample == 1).expect("a row per candidate");
+        assert_eq!((cut.kept, cut.rank_in_class, cut.reason.as_str()), (false, 2, "theirs, cut to 2"));
+        let silent = held.rows.iter().find(|r| r.sample == 5).expect("a row per candidate");
+        assert_eq!((silent.kept, silent.reason.as_str()), (false, "not in the given selection"));
+        for (class, size) in [(0, 6), (1, 4)] {
+            let ranks: Vec<u32> = held.rows.iter().filter(|r| r.class_id == class).map(|r| r.rank_in_class).collect();
+            assert_eq!(ranks, (0..size).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn too_few_is_an_error_or_fewer_whole_images() {
+        let selection = || Selection {
+            rows: vec![row(0, 0, true, 0), row(1, 0, true, 1), row(2, 0, true, 2), row(6, 1, true, 0), row(7, 1, true, 1)],
+        };
+        let with = |on_small_class| {
+            let budget = Budget { per_class: 4, multiple: 2, on_small_class };
+            from_given(selection(), &candidates(), &classes(2), &budget)
+        };
+        let error = with(OnSmallClass::Refuse).expect_err("three and two of four");
+        assert!(error.to_string().ends_with("`class-0` keeps 3, `class-1` keeps 2"), "{error}");
+        assert!(error.hint().expect("a hint").contains("given selection"));
+        let fewer = with(OnSmallClass::Fewer).expect("whole images");
+        assert_eq!((fewer.kept_of(0), fewer.kept_of(1)), (vec![0, 1], vec![6, 7]));
+        // A class that the selection leaves out is too small in both ways.
+        let half = Selection { rows: vec![row(0, 0, true, 0)] };
+        let error = from_given(half, &candidates(), &classes(2), &budget(1, OnSmallClass::Fewer)).expect_err("no class 1");
+        assert!(error.to_string().contains("`class-1` keeps 0"), "{error}");
+    }
+
+    #[test]
+    fn rows_that_do_not_belong_are_refused() {
+        let cases = [
+            (vec![row(99, 0, true, 0)], "not a usable training image"),
+            (vec![row(0, 1, true, 0)], "in class 1, but its class is 0"),
+            (vec![row(0, 0, true, 0), row(0, 0, false, 1)], "twice"),
+        ];
+        for (rows, words) in cases {
+            let one = budget(1, OnSmallClass::Refuse);
+            let error = from_given(Selection { rows }, &candidates(), &classes(2), &one).expect_err(words);
+            assert!(error.to_string().contains(words), "{error}");
+        }
+    }
+}

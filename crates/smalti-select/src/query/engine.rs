@@ -1,0 +1,192 @@
+//! The query engine and its async runtime, behind plain calls.
+
+use super::SeedFiles;
+use super::table::SeedTable;
+use crate::error::{Error, Result};
+use crate::metrics::Metric;
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::{Float64Type, Int64Type, UInt32Type};
+use datafusion::error::DataFusionError;
+use datafusion::execution::context::SQLOptions;
+use datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
+use smalti_data::tables::Pass;
+use std::sync::Arc;
+use tokio::runtime::Runtime;
+
+/// The metrics of one pass as one query.
+#[derive(Debug, Clone)]
+pub(super) struct PassQuery {
+    /// The rows it reads.
+    pub pass: Pass,
+    /// Names of the metrics.
+    pub names: Vec<String>,
+    /// Their expressions, in the same order.
+    expressions: Vec<String>,
+}
+
+/// What one seed says of every sample.
+#[derive(Debug)]
+pub(super) struct SeedScores {
+    /// The proxy's seed.
+    pub seed: u64,
+    /// Epochs that have rows of the pass, ascending.
+    pub epochs: Vec<u32>,
+    /// Samples, ascending.
+    pub samples: Vec<u32>,
+    /// Rows of each sample.
+    pub counts: Vec<i64>,
+    /// values\[metric\]\[sample\], all finite.
+    pub values: Vec<Vec<f64>>,
+}
+
+impl PassQuery {
+    pub fn new(pass: Pass, metrics: &[&Metric]) -> PassQuery {
+        PassQuery {
+            pass,
+            names: metrics.iter().map(|m| m.name.to_owned()).collect(),
+            expressions: metrics.iter().map(|m| m.sql.to_owned()).collect(),
+        }
+    }
+
+    fn sql(&self, expressions: &[String]) -> String {
+        let columns: String =
+            expressions.iter().enumerate().map(|(i, e)| format!(", cast(({e}) as double) as m{i}")).collect();
+        let pass = self.pass.name();
+        format!("select sample, count(*) as n{columns} from trace where pass = '{pass}' group by sample")
+    }
+
+    fn epochs_sql(&self) -> String {
+        format!("select distinct epoch from trace where pass = '{}'", self.pass.name())
+    }
+
+    fn wrong(&self, cause: impl ToString) -> Error {
+        Error::Query { metric: self.names.join(", "), cause: cause.to_string() }
+    }
+}
+
+/// Worker threads for queries.
+pub(super) struct Engine {
+    runtime: Runtime,
+    threads: usize,
+}
+
+impl Engine {
+    /// # Errors
+    /// [`Error::Query`] when the system gives no threads.
+    pub fn new(threads: usize) -> Result<Engine> {
+        let threads = threads.max(1);
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(threads)
+            .thread_name("smalti-select")
+            .enable_all()
+            .build()
+            .map_err(|cause| Error::Query { metric: "any".into(), cause: format!("no worker threads: {cause}") })?;
+        Ok(Engine { runtime, threads })
+    }
+
+    /// Plans each metric alone, so that a wrong expression is named.
+    ///
+    /// # Errors
+    /// [`Error::Query`] with the metric.
+    pub fn check(&self, query: &PassQuery, seed: &SeedFiles) -> Result<()> {
+        for (name, expression) in query.names.iter().zip(&query.expressions) {
+            let wrong = |cause: DataFusionError| Error::Query { metric: name.clone(), cause: words(&cause) };
+            let sql = query.sql(std::slice::from_ref(expression));
+            self.runtime.block_on(async { plan(&context(seed)?, &sql).await }).map_err(wrong)?;
+        }
+        Ok(())
+    }
+
+    /// Runs the query on every seed, at most as many at once as there are threads, and hands the results over in the order of
+    /// `seeds`.
+    ///
+    /// # Errors
+    /// [`Error::Query`] from the engine, [`Error::Input`] for a pass without rows or a value that is not finite, and what `take`
+    /// returned.
+    pub fn run(
+        &self,
+        query: &PassQuery,
+        seeds: &[SeedFiles],
+        mut take: impl FnMut(SeedScores) -> Result<()>,
+    ) -> Result<()> {
+        let query = Arc::new(query.clone());
+        self.runtime.block_on(async {
+            for at_once in seeds.chunks(self.threads) {
+                let start = |seed: &SeedFiles| tokio::spawn(one_seed(query.clone(), seed.clone()));
+                let running: Vec<_> = at_once.iter().map(start).collect();
+                for task in running {
+                    take(task.await.map_err(|stopped| query.wrong(stopped))??)?;
+                }
+            }
+            Ok(())
+        })
+    }
+}
+
+async fn one_seed(query: Arc<PassQuery>, seed: SeedFiles) -> Result<SeedScores> {
+    let wrong = |cause: DataFusionError| query.wrong(format!("{} (seed {})", words(&cause), seed.seed));
+    let context = context(&seed).map_err(wrong)?;
+    let epochs = plan(&context, &query.epochs_sql()).await.map_err(wrong)?.collect().await.map_err(wrong)?;
+    let mut epochs: Vec<u32> =
+        epochs.iter().flat_map(|batch| batch.column(0).as_primitive::<UInt32Type>().values()).copied().collect();
+    epochs.sort_unstable();
+    if epochs.is_empty() {
+        let pass = query.pass.name();
+        return Err(Error::input(
+            format!("seed {} of the trace has no {pass} rows, which `{}` is computed from", seed.seed, query.names.join("`, `")),
+            format!("train the proxies so that they record the {pass} pass, or choose another metric"),
+        ));
+    }
+    let batches = plan(&context, &query.sql(&query.expressions)).await.map_err(wrong)?;
+    let batches = batches.collect().await.map_err(wrong)?;
+    gather(&query, seed.seed, epochs, &batches)
+}
+
+/// A session over one seed's table named `trace`. One partition: see the head of [`super`].
+fn context(seed: &SeedFiles) -> Result<SessionContext, DataFusionError> {
+    let config = SessionConfig::new().with_target_partitions(1).with_information_schema(false);
+    let context = SessionContext::new_with_config(config);
+    context.register_table("trace", Arc::new(SeedTable::new(seed)?))?;
+    Ok(context)
+}
+
+async fn plan(context: &SessionContext, sql: &str) -> Result<DataFrame, DataFusionError> {
+    let queries_only = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+    context.sql_with_options(sql, queries_only).await
+}
+
+/// The result's batches as plain columns, sorted by sample.
+fn gather(query: &PassQuery, seed: u64, epochs: Vec<u32>, batches: &[RecordBatch]) -> Result<SeedScores> {
+    let mut order: Vec<(u32, u32, u32)> = Vec::with_capacity(batches.iter().map(RecordBatch::num_rows).sum());
+    for (b, batch) in batches.iter().enumerate() {
+        let samples = batch.column(0).as_primitive::<UInt32Type>();
+        order.extend(samples.values().iter().enumerate().map(|(row, &sample)| (sample, b as u32, row as u32)));
+    }
+    order.sort_unstable();
+    let count = |&(_, b, row): &(u32, u32, u32)| {
+        batches[b as usize].column(1).as_primitive::<Int64Type>().value(row as usize)
+    };
+    let mut values = Vec::with_capacity(query.names.len());
+    for (m, name) in query.names.iter().enumerate() {
+        let mut of_metric = Vec::with_capacity(order.len());
+        for &(sample, b, row) in &order {
+            let column = batches[b as usize].column(2 + m).as_primitive::<Float64Type>();
+            let value = column.value(row as usize);
+            if column.is_null(row as usize) || !value.is_finite() {
+                return Err(Error::input(
+                    format!("the metric `{name}` is not a number for sample {sample} (seed {seed})"),
+                    "a proxy that diverged writes such rows: train it again with a lower learning rate, or leave that seed out",
+                ));
+            }
+            of_metric.push(value);
+        }
+        values.push(of_metric);
+    }
+    let counts = order.iter().map(count).collect();
+    Ok(SeedScores { seed, epochs, samples: order.into_iter().map(|(sample, ..)| sample).collect(), counts, values })
+}
+
+/// The engine's message without its stack, on one line.
+fn words(error: &DataFusionError) -> String {
+    error.strip_backtrace().lines().next().unwrap_or("no cause given").to_owned()
+}

@@ -1,0 +1,45 @@
+//! What the tests of several modules share.
+
+use crate::Candidate;
+use crate::budget::{Budget, OnSmallClass};
+use smalti_data::tables::{Pass, ScoreRow, TraceRow};
+
+/// `class-0`, `class-1` and so on.
+pub fn classes(count: u32) -> Vec<String> {
+    (0..count).map(|c| format!("class-{c}")).collect()
+}
+
+/// A candidate whose hash has nothing to do with its number.
+pub fn candidate(sample: u32, class_id: u32) -> Candidate {
+    let content_hash = u128::from(sample.wrapping_mul(0x9E37_79B9)) << 64;
+    Candidate { sample, class_id, content_hash, path: format!("class-{class_id}/{sample:05}.png") }
+}
+
+/// A score of the metric `el2n`.
+pub fn score(sample: u32, score: f32) -> ScoreRow {
+    ScoreRow { sample, metric: "el2n".into(), score }
+}
+
+/// Plain images, `per_class` of them.
+pub fn budget(per_class: u32, on_small_class: OnSmallClass) -> Budget {
+    Budget { per_class, multiple: 1, on_small_class }
+}
+
+/// A trace row of three classes with label 0: every column follows from the probabilities `p` and logits ln p.
+pub fn trace_row(sample: u32, pass: Pass, p: [f32; 3], was_correct: Option<bool>) -> TraceRow {
+    let other = p[1].max(p[2]);
+    let el2n = ((p[0] - 1.0).powi(2) + p[1].powi(2) + p[2].powi(2)).sqrt();
+    TraceRow {
+        sample,
+        pass,
+        correct: p[0] > other,
+        was_correct,
+        loss: -p[0].ln(),
+        el2n,
+        margin_logit: p[0].ln() - other.ln(),
+        margin_prob: p[0] - other,
+        p_true: p[0],
+        entropy: p.iter().map(|x| -x * x.ln()).sum(),
+        grad_last: el2n,
+    }
+}
