@@ -1,0 +1,105 @@
+"""Images per second of the same student in PyTorch, loader included: the other side of crates/smalti-learn/examples/speed.rs.
+
+    train_pytorch.py FOLDER NETWORK SIZE BATCH STEPS {default,tuned}
+
+default: as the reference code of the field runs it. fp32, NCHW, ImageFolder and DataLoader with workers that decode and crop PIL images.
+tuned:   what PyTorch gives without writing kernels. bf16 autocast, channels_last, fused AdamW, decoded images held in memory.
+
+In favour of PyTorch: the workers start, and the tuned form decodes, before the clock does.
+"""
+import contextlib
+import json
+import os
+import sys
+import time
+
+import torch
+import torchvision
+from torch import nn
+from torch.utils.data import DataLoader
+from torchvision import transforms
+from torchvision.transforms import functional as F
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+WARM_UP = 2
+WORKERS = os.cpu_count()
+
+
+def network(name, size, classes):
+    if name == "resnet18-small":
+        net = torchvision.models.resnet18(num_classes=classes)
+        net.conv1 = nn.Conv2d(3, 64, 3, 1, 1, bias=False)
+        net.maxpool = nn.Identity()
+        return net
+    depth, width = (int(x) for x in name.removeprefix("convnet-").split("/"))
+    layers, inputs = [], 3
+    for _ in range(depth):
+        layers += [nn.Conv2d(inputs, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU(inplace=True), nn.AvgPool2d(2)]
+        inputs = width
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(width * (size >> depth) ** 2, classes))
+
+
+def shuffled_epochs(images, count):
+    """Image numbers of endless shuffled epochs, cut to `count`: the workers are not started anew for each."""
+    order = []
+    while len(order) < count:
+        order += torch.randperm(images).tolist()
+    return order[:count]
+
+
+def default_batches(folder, size, batch, steps):
+    transform = transforms.Compose([
+        transforms.RandomResizedCrop(size),
+        transforms.RandomHorizontalFlip(),
+        transforms.ToTensor(),
+        transforms.Normalize(MEAN, STD),
+    ])
+    data = torchvision.datasets.ImageFolder(folder, transform)
+    yield from DataLoader(data, batch, sampler=shuffled_epochs(len(data), steps * batch), num_workers=WORKERS)
+
+
+def tuned_batches(folder, size, batch, steps):
+    data = torchvision.datasets.ImageFolder(folder, F.pil_to_tensor)
+    images, labels = zip(*[data[i] for i in range(len(data))])
+    labels = torch.tensor(labels)
+    mean, std = (torch.tensor(x).mul(255).reshape(1, 3, 1, 1) for x in (MEAN, STD))
+    order = shuffled_epochs(len(data), steps * batch)
+
+    def crop(image):
+        box = transforms.RandomResizedCrop.get_params(image, [0.08, 1.0], [3 / 4, 4 / 3])
+        image = F.resized_crop(image, *box, [size, size], antialias=True)
+        return F.hflip(image) if torch.rand(()) < 0.5 else image
+
+    for at in range(0, len(order), batch):
+        part = order[at : at + batch]
+        x = torch.stack([crop(images[i]) for i in part]).float().sub_(mean).div_(std)
+        yield x.contiguous(memory_format=torch.channels_last), labels[part]
+
+
+def main():
+    folder, name, size, batch, steps, variant = sys.argv[1:]
+    size, batch, steps = int(size), int(batch), int(steps)
+    tuned = variant == "tuned"
+    torch.manual_seed(1)
+    net = network(name, size, len(os.listdir(folder))).train()
+    if tuned:
+        net = net.to(memory_format=torch.channels_last)
+    precision = torch.autocast("cpu", torch.bfloat16) if tuned else contextlib.nullcontext()
+    optimiser = torch.optim.AdamW(net.parameters(), lr=1e-3, weight_decay=0.01, fused=tuned)
+    loss_of = nn.CrossEntropyLoss()
+    batches = (tuned_batches if tuned else default_batches)(folder, size, batch, steps + WARM_UP)
+    for number, (images, labels) in enumerate(batches):
+        if number == WARM_UP:
+            start = time.perf_counter()
+        with precision:
+            loss = loss_of(net(images), labels)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        loss.item()
+    seconds = time.perf_counter() - start
+    print(json.dumps({"images_per_second": steps * batch / seconds, "train_seconds": seconds, "threads": torch.get_num_threads()}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+//! Images per second of one student, loader included: our side of benches/train_speed.py.
+//!
+//! `speed FOLDER NETWORK SIZE BATCH STEPS [auto|f32|bf16]` trains on an image folder and prints one JSON row.
+
+use smalti_data::crop::CropRange;
+use smalti_data::mosaic::Layout;
+use smalti_data::store::{Budget, Fit};
+use smalti_data::{ImageStore, Source, SourceOptions};
+use smalti_learn::augment::Augment;
+use smalti_learn::batch::{IMAGENET, Views};
+use smalti_learn::engine::Engine;
+use smalti_learn::nets::{Network, Shape};
+use smalti_learn::optim::OptimiserSpec;
+use smalti_learn::student;
+use smalti_learn::train::{History, Length, Observer, Step, TrainSpec, train};
+use std::path::Path;
+use std::time::Instant;
+
+/// Steps before the clock starts, on both sides.
+const WARM_UP: u64 = 2;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let (folder, network, size, batch, steps, precision) = match arguments.as_slice() {
+        [folder, network, size, batch, steps] => (folder, network, size, batch, steps, "auto"),
+        [folder, network, size, batch, steps, precision] => (folder, network, size, batch, steps, precision.as_str()),
+        _ => return Err("usage: speed FOLDER NETWORK SIZE BATCH STEPS [auto|f32|bf16]".into()),
+    };
+    let (size, batch, steps): (u32, u32, u64) = (size.parse()?, batch.parse()?, steps.parse()?);
+    let engine = Engine::start(serde_json::from_value(precision.into())?, 0)?;
+
+    let source = Source::open(Path::new(folder), &SourceOptions::default())?;
+    let start = Instant::now();
+    let wanted: Vec<(u32, u32)> = (0..source.len() as u32).map(|row| (row, source.class_id(row))).collect();
+    let spool = std::env::temp_dir();
+    let budget = Budget { memory_bytes: 2 << 30, spool: &spool };
+    let layout = Layout::new(1, size)?;
+    let store = ImageStore::load(&source, &wanted, &layout, Fit::Whole, &budget, &|_| ())?;
+    let load_seconds = start.elapsed().as_secs_f64();
+
+    let shape = Shape { classes: source.classes().len(), size };
+    let net = Network::new(network, shape, 1, &engine)?;
+    run(&net, &store, batch, WARM_UP, &engine)?;
+    let history = run(&net, &store, batch, steps, &engine)?;
+    let start = Instant::now();
+    student::evaluate(&net, &store, &engine)?;
+    let eval_rate = store.len() as f64 / start.elapsed().as_secs_f64();
+    let row = serde_json::json!({
+        // The one decoding of the set counts as the loader's part.
+        "images_per_second": history.images_seen as f64 / (load_seconds + history.seconds),
+        "load_seconds": load_seconds,
+        "train_seconds": history.seconds,
+        "eval_images_per_second": eval_rate,
+        "precision": engine.precision_name(),
+        "threads": engine.threads,
+    });
+    println!("{row}");
+    Ok(())
+}
+
+fn run(net: &Network, store: &ImageStore, batch: u32, steps: u64, engine: &Engine) -> smalti_learn::Result<History> {
+    let spec = TrainSpec {
+        stage: "speed".into(),
+        optimiser: OptimiserSpec::AdamW { learning_rate: 1e-3, weight_decay: 0.01 },
+        batch,
+        length: Length::ImagesSeen(steps * u64::from(batch)),
+        views: Views { augment: Augment::Standard, range: CropRange::default(), seed: 1 },
+        normalise: IMAGENET,
+        seed: 1,
+    };
+    train(net, store, &spec, engine, &mut Nothing)
+}
+
+struct Nothing;
+
+impl Observer for Nothing {
+    fn step(&mut self, _: &Step) -> smalti_learn::Result<()> {
+        Ok(())
+    }
+
+    fn epoch_end(&mut self, _: u32, _: &Network) -> smalti_learn::Result<()> {
+        Ok(())
+    }
+}

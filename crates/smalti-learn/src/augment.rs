@@ -1,0 +1,134 @@
+//! What a training step sees of a stored image: a region of it, resized to the training size, maybe flipped.
+
+use smalti_data::crop::{CropRange, random_resized_crop};
+use smalti_data::pixels::PixelBox;
+use smalti_data::random::Stream;
+
+/// A way to look at a stored image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Augment {
+    /// One tile at random, RandomResizedCrop inside it, flip. On a plain subset the tile is the whole image.
+    Constrained,
+    /// RandomResizedCrop over the whole stored image, mosaics included, flip.
+    Standard,
+    /// The whole image as it is.
+    None,
+}
+
+/// One row of the list.
+pub struct AugmentInfo {
+    /// The variant.
+    pub augment: Augment,
+    /// Its name on the command line.
+    pub name: &'static str,
+    /// One sentence.
+    pub about: &'static str,
+    /// Where it comes from.
+    pub paper: &'static str,
+}
+
+/// All augmentations.
+pub const AUGMENTS: &[AugmentInfo] = &[
+    AugmentInfo {
+        augment: Augment::Constrained,
+        name: "constrained",
+        about: "one tile of each mosaic per epoch, RandomResizedCrop inside that tile only, horizontal flip",
+        paper: "arXiv 2502.06434 (the A of PCA)",
+    },
+    AugmentInfo {
+        augment: Augment::Standard,
+        name: "standard",
+        about: "RandomResizedCrop over the whole stored image, horizontal flip",
+        paper: "arXiv 1409.4842; torchvision's classification reference",
+    },
+    AugmentInfo {
+        augment: Augment::None,
+        name: "none",
+        about: "the stored image as it is, neither cropped nor flipped",
+        paper: "-",
+    },
+];
+
+impl Augment {
+    /// The name in tables and on the command line.
+    pub fn name(self) -> &'static str {
+        AUGMENTS.iter().find(|row| row.augment == self).map_or("", |row| row.name)
+    }
+
+    /// The variant with this name.
+    pub fn parse(name: &str) -> Option<Augment> {
+        AUGMENTS.iter().find(|row| row.name == name).map(|row| row.augment)
+    }
+}
+
+/// One drawn view.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct View {
+    /// Region of the stored image.
+    pub region: PixelBox,
+    /// Whether it is mirrored left to right after the resize.
+    pub flipped: Flip,
+}
+
+/// Mirrored or not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flip {
+    /// Left and right exchanged.
+    Yes,
+    /// As stored.
+    No,
+}
+
+/// Draws a view of a stored image of `size` x `size` pixels whose tiles are `tiles` (at least one).
+pub fn draw(augment: Augment, size: u32, tiles: &[PixelBox], range: &CropRange, stream: &mut Stream) -> View {
+    let whole = PixelBox { left: 0, top: 0, width: size, height: size };
+    let frame = match augment {
+        Augment::None => return View { region: whole, flipped: Flip::No },
+        Augment::Standard => whole,
+        Augment::Constrained => tiles[stream.below(tiles.len() as u32) as usize],
+    };
+    let crop = random_resized_crop(frame.width, frame.height, range, stream);
+    let region = PixelBox { left: frame.left + crop.left, top: frame.top + crop.top, ..crop };
+    View { region, flipped: if stream.below(2) == 1 { Flip::Yes } else { Flip::No } }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use smalti_data::random::Stage;
+
+    #[test]
+    fn constrained_stays_in_one_tile_and_visits_all_of_them() {
+        let tile = |left, top| PixelBox { left, top, width: 16, height: 16 };
+        let tiles = [tile(0, 0), tile(16, 0), tile(0, 16), tile(16, 16)];
+        let mut visits = [0; 4];
+        let mut flips = 0;
+        for epoch in 0..2000 {
+            let mut stream = Stream::new(3, Stage::Augment, epoch, 5);
+            let view = draw(Augment::Constrained, 32, &tiles, &CropRange::default(), &mut stream);
+            let home = tiles.iter().position(|t| {
+                let r = view.region;
+                r.left >= t.left && r.top >= t.top && r.left + r.width <= t.left + 16 && r.top + r.height <= t.top + 16
+            });
+            visits[home.expect("no view crosses a tile's border")] += 1;
+            flips += i32::from(view.flipped == Flip::Yes);
+        }
+        // Binomial(2000, 1/4) stays within 500 ± 5 * 19.4, Binomial(2000, 1/2) within 1000 ± 5 * 22.4.
+        assert!(visits.iter().all(|&v| (403..=597).contains(&v)), "{visits:?}");
+        assert!((888..=1112).contains(&flips), "{flips}");
+    }
+
+    #[test]
+    fn standard_crosses_tile_borders_and_none_is_the_whole_image() {
+        let tiles = [PixelBox { left: 0, top: 0, width: 16, height: 16 }];
+        let mut stream = Stream::new(3, Stage::Augment, 0, 0);
+        let crosses = (0..50).any(|_| {
+            let r = draw(Augment::Standard, 32, &tiles, &CropRange::default(), &mut stream).region;
+            r.left < 16 && r.left + r.width > 16
+        });
+        assert!(crosses);
+        let view = draw(Augment::None, 32, &tiles, &CropRange::default(), &mut stream);
+        assert_eq!(view, View { region: PixelBox { left: 0, top: 0, width: 32, height: 32 }, flipped: Flip::No });
+    }
+}

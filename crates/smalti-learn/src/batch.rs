@@ -1,0 +1,215 @@
+//! From stored bytes to a batch: crop, resize, flip, normalise, channels-last.
+
+use crate::augment::{Augment, Flip, View, draw};
+use crate::engine::Engine;
+use crate::error::Result;
+use rayon::prelude::*;
+use smalti_data::crop::CropRange;
+use smalti_data::random::{Stage, Stream};
+use smalti_data::resize::resized_crop_into;
+use smalti_data::store::ImageStore;
+use tch::kind::Element;
+use tch::{Device, Kind, Tensor};
+
+/// Mean and standard deviation per channel, for pixels in 0..1.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Normalise {
+    /// Subtracted.
+    pub mean: [f32; 3],
+    /// Divided by.
+    pub std: [f32; 3],
+}
+
+/// ImageNet's constants, used by the field for every data set unless it says otherwise.
+pub const IMAGENET: Normalise = Normalise { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] };
+
+/// How views are drawn.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Views {
+    /// The way.
+    pub augment: Augment,
+    /// Area and aspect of a crop, relative to its frame.
+    pub range: CropRange,
+    /// Key of the draws.
+    pub seed: u64,
+}
+
+/// One image in one epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Item {
+    /// Number in the store.
+    pub index: u32,
+    /// Pass over the store, from 0.
+    pub epoch: u32,
+}
+
+/// A batch of `items` with their drawn views: images [B, 3, S, S] of the engine's kind in channels-last storage.
+///
+/// The draw for an image is keyed by (seed, epoch, its number in the store): threads and batch size never change it.
+///
+/// # Errors
+/// When a spooled image cannot be read back.
+pub fn training_batch(
+    store: &ImageStore,
+    items: &[Item],
+    views: &Views,
+    normalise: &Normalise,
+    engine: &Engine,
+) -> Result<Tensor> {
+    fill(store, items, normalise, engine, |item| {
+        let mut stream = Stream::new(views.seed, Stage::Augment, item.epoch, u64::from(item.index));
+        Some(draw(views.augment, store.size(), store.tiles(), &views.range, &mut stream))
+    })
+}
+
+/// A batch of `indices` as stored: images [B, 3, S, S] of the engine's kind in channels-last storage.
+///
+/// # Errors
+/// When a spooled image cannot be read back.
+pub fn plain_batch(store: &ImageStore, indices: &[u32], normalise: &Normalise, engine: &Engine) -> Result<Tensor> {
+    let items: Vec<Item> = indices.iter().map(|&index| Item { index, epoch: 0 }).collect();
+    fill(store, &items, normalise, engine, |_| None)
+}
+
+/// Labels as an int64 tensor [B].
+pub fn label_tensor(labels: &[u32], device: Device) -> Tensor {
+    let labels: Vec<i64> = labels.iter().map(|&label| i64::from(label)).collect();
+    Tensor::from_slice(&labels).to_device(device)
+}
+
+fn fill(
+    store: &ImageStore,
+    items: &[Item],
+    normalise: &Normalise,
+    engine: &Engine,
+    view: impl Fn(Item) -> Option<View> + Sync,
+) -> Result<Tensor> {
+    // Rounded to the engine's kind here, in the table, rather than in a pass of its own over the batch.
+    match engine.kind {
+        Kind::BFloat16 => fill_with(store, items, &lookup(normalise, half::bf16::from_f32), engine.device, view),
+        _ => fill_with(store, items, &lookup(normalise, std::convert::identity), engine.device, view),
+    }
+}
+
+fn fill_with<T: Element + Copy + Send + Sync>(
+    store: &ImageStore,
+    items: &[Item],
+    table: &Table<T>,
+    device: Device,
+    view: impl Fn(Item) -> Option<View> + Sync,
+) -> Result<Tensor> {
+    let side = store.size() as usize;
+    let each = side * side * 3;
+    let mut batch = vec![T::ZERO; items.len() * each];
+    batch.par_chunks_mut(each).zip(items).try_for_each_init(
+        || vec![0u8; each],
+        |pixels, (out, &item)| {
+            let stored = store.image(item.index)?;
+            match view(item) {
+                None => spread(&stored, table, out),
+                Some(View { region, flipped }) => {
+                    resized_crop_into(&stored, store.size(), store.size(), region, store.size(), pixels)?;
+                    if flipped == Flip::Yes {
+                        mirror(pixels, side);
+                    }
+                    spread(pixels, table, out);
+                }
+            }
+            Ok::<_, crate::Error>(())
+        },
+    )?;
+    let side = side as i64;
+    let batch = Tensor::from_slice(&batch).to_device(device);
+    Ok(batch.reshape([items.len() as i64, side, side, 3]).permute([0, 3, 1, 2])) // [B, 3, S, S], NHWC storage
+}
+
+/// The normalised value of each byte in each channel.
+type Table<T> = [[T; 256]; 3];
+
+fn lookup<T: Element + Copy>(normalise: &Normalise, round: fn(f32) -> T) -> Table<T> {
+    let mut table = [[T::ZERO; 256]; 3];
+    for (channel, row) in table.iter_mut().enumerate() {
+        for (byte, value) in row.iter_mut().enumerate() {
+            *value = round((byte as f32 / 255.0 - normalise.mean[channel]) / normalise.std[channel]);
+        }
+    }
+    table
+}
+
+fn spread<T: Copy>(pixels: &[u8], [red, green, blue]: &Table<T>, out: &mut [T]) {
+    for (pixel, out) in pixels.chunks_exact(3).zip(out.chunks_exact_mut(3)) {
+        out[0] = red[usize::from(pixel[0])];
+        out[1] = green[usize::from(pixel[1])];
+        out[2] = blue[usize::from(pixel[2])];
+    }
+}
+
+fn mirror(pixels: &mut [u8], side: usize) {
+    for row in pixels.chunks_exact_mut(side * 3) {
+        for x in 0..side / 2 {
+            for channel in 0..3 {
+                row.swap(x * 3 + channel, (side - 1 - x) * 3 + channel);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use smalti_data::Rgb;
+    use smalti_data::mosaic::Layout;
+
+    fn store() -> ImageStore {
+        let mut picture = Rgb::filled(4, 4, [0; 3]);
+        for x in 0..4 {
+            for y in 0..4 {
+                picture.set_pixel(x, y, [(x * 60) as u8, (y * 60) as u8, (x * 16 + y) as u8]);
+            }
+        }
+        ImageStore::from_images(&[(picture, 0), (Rgb::filled(4, 4, [255; 3]), 1)], &Layout { grid: 1, size: 4 })
+    }
+
+    fn engine(kind: Kind) -> Engine {
+        Engine { device: Device::Cpu, kind, threads: 1 }
+    }
+
+    #[test]
+    fn a_batch_is_normalised_rgb_in_channels_last_storage() {
+        for kind in [Kind::Float, Kind::BFloat16] {
+            let batch = plain_batch(&store(), &[1, 0], &IMAGENET, &engine(kind)).expect("in memory");
+            assert_eq!((batch.size(), batch.kind()), (vec![2, 3, 4, 4], kind));
+            assert!(batch.permute([0, 2, 3, 1]).is_contiguous());
+            let tolerance = if kind == Kind::Float { 1e-6 } else { 1e-2 };
+            for (channel, y, x, byte) in [(0, 1, 3, 180.0), (1, 2, 0, 120.0), (2, 3, 2, 35.0)] {
+                let expected = (byte / 255.0 - IMAGENET.mean[channel]) / IMAGENET.std[channel];
+                let found = batch.double_value(&[1, channel as i64, y, x]);
+                assert!(
+                    (found - f64::from(expected)).abs() < tolerance,
+                    "{kind:?} {channel} {y} {x}: {found} {expected}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_view_depends_on_seed_epoch_and_image_and_on_nothing_else() {
+        let views = |seed| Views { augment: Augment::Standard, range: CropRange::default(), seed };
+        let batch = |seed, items: &[Item]| {
+            training_batch(&store(), items, &views(seed), &IMAGENET, &engine(Kind::Float)).expect("in memory")
+        };
+        let item = |index, epoch| Item { index, epoch };
+        let base = batch(1, &[item(0, 3)]);
+        assert_eq!(batch(1, &[item(1, 3), item(0, 3)]).get(1), base.get(0));
+        assert_ne!(batch(2, &[item(0, 3)]), base);
+        assert_ne!(batch(1, &[item(0, 4)]), base);
+    }
+
+    #[test]
+    fn a_mirrored_picture_has_its_columns_in_reverse() {
+        let mut pixels: Vec<u8> = (0..18).collect();
+        mirror(&mut pixels[..9], 3);
+        assert_eq!(pixels[..9], [6, 7, 8, 3, 4, 5, 0, 1, 2]);
+        assert_eq!(pixels[9..], [9, 10, 11, 12, 13, 14, 15, 16, 17]);
+    }
+}

@@ -1,0 +1,125 @@
+//! The machine: which number format, how many cores, and one place that divides them.
+
+use crate::error::{Error, Result};
+use tch::{Device, Kind};
+
+/// More threads than any machine has cores; a number above it is a slip of the pen.
+const MOST_THREADS: usize = 1024;
+
+/// Number format of convolutions. Weights, norms, head and loss are fp32 in either.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// bf16 where the processor multiplies it natively, else fp32.
+    #[default]
+    Auto,
+    /// 32-bit throughout.
+    F32,
+    /// bfloat16 inputs and weights in convolutions.
+    Bf16,
+}
+
+/// A checked description of where and how to compute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Engine {
+    /// Where tensors live.
+    pub device: Device,
+    /// Kind of the tensors between convolutions: `Float` or `BFloat16`.
+    pub kind: Kind,
+    /// Threads for libtorch and for the loader; they work in turns, so both get all of them.
+    pub threads: usize,
+}
+
+impl Engine {
+    /// Prepares libtorch and the allocator; to be called before the first tensor. `threads` = 0 means all cores.
+    ///
+    /// # Errors
+    /// [`Error::Input`] when bf16 is asked for on a processor that would only emulate it, or for an absurd number of threads.
+    pub fn start(precision: Precision, threads: usize) -> Result<Engine> {
+        if threads > MOST_THREADS {
+            return Err(Error::input(
+                format!("{threads} threads are more than the {MOST_THREADS} that can be asked for"),
+                "use --threads 0 for all cores",
+            ));
+        }
+        let kind = match (precision, native_bf16()) {
+            (Precision::F32, _) | (Precision::Auto, false) => Kind::Float,
+            (Precision::Auto | Precision::Bf16, true) => Kind::BFloat16,
+            (Precision::Bf16, false) => {
+                return Err(Error::input(
+                    "this processor has no bf16 arithmetic (avx512_bf16 or AMX)",
+                    "use --precision f32 or leave it at auto",
+                ));
+            }
+        };
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = if threads == 0 { cores } else { threads };
+        keep_freed_memory();
+        tch::set_num_threads(i32::try_from(threads).expect("at most MOST_THREADS, or a count of cores"));
+        // A second pool may be refused when one exists already: then its size stands, and results do not depend on it.
+        let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
+        Ok(Engine { device: Device::Cpu, kind, threads })
+    }
+
+    /// `bf16` or `f32`, for tables.
+    pub fn precision_name(&self) -> &'static str {
+        if self.kind == Kind::BFloat16 { "bf16" } else { "f32" }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+fn native_bf16() -> bool {
+    // Every processor with AMX has it too.
+    std::arch::is_x86_feature_detected!("avx512bf16")
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn native_bf16() -> bool {
+    false
+}
+
+/// Tells glibc to keep what libtorch frees. By default a tensor of more than 32 MiB gets a mapping of its own and returns it after
+/// use, so that the kernel hands over and clears the same pages in every step.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+fn keep_freed_memory() {
+    use std::ffi::c_int;
+    // From glibc's malloc.h.
+    const M_TRIM_THRESHOLD: c_int = -1;
+    const M_MMAP_MAX: c_int = -4;
+    #[allow(
+        unsafe_code,
+        reason = "glibc's own interface to its allocator; there is no safe wrapper among our dependencies"
+    )]
+    // SAFETY: the prototype is glibc's; both parameters take any integer, may be set at any time, and a refusal is harmless.
+    unsafe {
+        unsafe extern "C" {
+            fn mallopt(parameter: c_int, value: c_int) -> c_int;
+        }
+        mallopt(M_MMAP_MAX, 0);
+        // -1 means never.
+        mallopt(M_TRIM_THRESHOLD, -1);
+    }
+}
+
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+fn keep_freed_memory() {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zero_threads_are_all_cores_and_absurd_numbers_are_refused() {
+        let engine = Engine::start(Precision::F32, 0).expect("fp32 runs anywhere");
+        assert_eq!(engine.threads, std::thread::available_parallelism().map_or(1, usize::from));
+        assert_eq!((engine.kind, engine.precision_name()), (Kind::Float, "f32"));
+        assert!(Engine::start(Precision::F32, 5000).expect_err("too many").to_string().contains("5000 threads"));
+    }
+
+    #[test]
+    fn auto_is_bf16_exactly_where_it_is_native() {
+        let auto = Engine::start(Precision::Auto, 0).expect("auto runs anywhere");
+        assert_eq!(auto.kind == Kind::BFloat16, native_bf16());
+        assert_eq!(Engine::start(Precision::Bf16, 0).is_ok(), native_bf16());
+    }
+}

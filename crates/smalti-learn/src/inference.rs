@@ -1,0 +1,34 @@
+//! Forward passes without gradients over a whole store.
+
+use crate::batch::{Normalise, plain_batch};
+use crate::engine::Engine;
+use crate::error::Result;
+use crate::nets::{Mode, Network, Output};
+use smalti_data::store::ImageStore;
+
+/// Pixels that one forward pass aims at: enough for every core, few enough that a wide network fits into memory.
+const PIXELS: usize = 1 << 19;
+
+/// Shows every image of `store`, unaugmented and in order, to `network` under running statistics; `with` gets the numbers of the
+/// images of each batch and what came out.
+///
+/// # Errors
+/// [`crate::Error::Input`] when the store is not what the network was built for (`stage` names who asks), when a spooled image
+/// cannot be read back, or what `with` returned.
+pub fn for_each_batch(
+    network: &Network,
+    store: &ImageStore,
+    normalise: &Normalise,
+    engine: &Engine,
+    stage: &str,
+    mut with: impl FnMut(&[u32], &Output) -> Result<()>,
+) -> Result<()> {
+    network.check_fits(store, stage)?;
+    let all: Vec<u32> = (0..store.len() as u32).collect();
+    let side = store.size() as usize;
+    for indices in all.chunks((PIXELS / (side * side).max(1)).clamp(32, 512)) {
+        let images = plain_batch(store, indices, normalise, engine)?;
+        with(indices, &tch::no_grad(|| network.forward(&images, Mode::Eval)))?;
+    }
+    Ok(())
+}

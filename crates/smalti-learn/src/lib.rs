@@ -1,0 +1,27 @@
+//! Learning: networks, the one training loop, proxies that record a trace, students and their evaluation. All libtorch stays in here.
+//!
+//! | part | module |
+//! |---|---|
+//! | precision, threads, errors of libtorch as values | [`engine`], [`error`] |
+//! | networks with torchvision's names, initialised from our own generator | [`nets`] |
+//! | AdamW and SGD with their state in plain slices | [`optim`] |
+//! | what a step sees: crops, flips, normalised batches | [`augment`], [`batch`] |
+//! | the one loop, and passes without gradients | [`train`](mod@train), [`inference`] |
+//! | their two users | [`proxy`], [`student`] |
+//! | published and scaled recipes | [`protocols`] |
+
+pub mod augment;
+pub mod batch;
+pub mod checkpoint;
+pub mod engine;
+pub mod error;
+pub mod inference;
+pub mod measure;
+pub mod nets;
+pub mod optim;
+pub mod protocols;
+pub mod proxy;
+pub mod student;
+pub mod train;
+
+pub use error::{Error, Result};

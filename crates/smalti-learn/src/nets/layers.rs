@@ -1,0 +1,198 @@
+//! Layers: forward passes over parameters that the builder made.
+
+use super::Mode;
+use tch::{Kind, Tensor};
+
+const EPSILON: f64 = 1e-5;
+const MOMENTUM: f64 = 0.1;
+
+/// Kernel, stride and zero padding of a convolution, equal in both directions.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Geometry {
+    pub kernel: i64,
+    pub stride: i64,
+    pub padding: i64,
+}
+
+/// A convolution. Weight [O, I, K, K] and bias [O] are fp32 masters, cast to `kind` at each use.
+pub(super) struct Conv {
+    pub weight: Tensor,
+    pub bias: Option<Tensor>,
+    pub geometry: Geometry,
+    pub kind: Kind,
+}
+
+impl Conv {
+    /// [B, I, H, W] to [B, O, H', W'], in the engine's kind.
+    fn forward(&self, x: &Tensor) -> Tensor {
+        self.apply(x, &self.weight, self.bias.as_ref())
+    }
+
+    fn apply(&self, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Tensor {
+        let Geometry { stride, padding, .. } = self.geometry;
+        let bias = bias.map(|b| b.to_kind(self.kind));
+        x.conv2d(&weight.to_kind(self.kind), bias, [stride, stride], [padding, padding], [1, 1], 1)
+    }
+}
+
+pub(super) struct Linear {
+    pub weight: Tensor,
+    pub bias: Tensor,
+}
+
+impl Linear {
+    /// [B, F] to [B, C], fp32.
+    pub fn forward(&self, x: &Tensor) -> Tensor {
+        x.linear(&self.weight, Some(&self.bias))
+    }
+}
+
+/// What a normalisation averages over.
+pub(super) enum Statistics {
+    /// The batch in training, these running statistics [C] in evaluation.
+    Batch { mean: Tensor, variance: Tensor },
+    /// Each image and channel on its own.
+    Instance { channels: i64 },
+}
+
+/// A normalisation. Scale, shift and statistics [C] are fp32 whatever the input is.
+pub(super) struct Norm {
+    pub scale: Tensor,
+    pub shift: Tensor,
+    pub statistics: Statistics,
+}
+
+impl Norm {
+    /// [B, C, H, W] to the same; in training it moves the running statistics.
+    fn forward(&self, x: &Tensor, mode: Mode) -> Tensor {
+        let (scale, shift) = (Some(&self.scale), Some(&self.shift));
+        match &self.statistics {
+            Statistics::Batch { mean, variance } => {
+                let train = mode == Mode::Train;
+                assert!(
+                    !train || x.numel() as i64 > x.size()[1],
+                    "a batch of one image leaves batch norm with one value per channel"
+                );
+                x.batch_norm(scale, shift, Some(mean), Some(variance), train, MOMENTUM, EPSILON, false)
+            }
+            Statistics::Instance { channels } => x.group_norm(*channels, scale, shift, EPSILON, false),
+        }
+    }
+}
+
+/// A convolution and its normalisation.
+pub(super) struct ConvNorm {
+    pub conv: Conv,
+    pub norm: Norm,
+}
+
+impl ConvNorm {
+    /// [B, I, H, W] to [B, O, H', W'], in the engine's kind.
+    pub fn forward(&self, x: &Tensor, mode: Mode) -> Tensor {
+        match (mode, &self.norm.statistics) {
+            (Mode::Eval, Statistics::Batch { mean, variance }) => self.folded(x, mean, variance),
+            _ => self.norm.forward(&self.conv.forward(x), mode),
+        }
+    }
+
+    /// The same, then ReLU. The norm's output is overwritten: no gradient needs it.
+    pub fn forward_relu(&self, x: &Tensor, mode: Mode) -> Tensor {
+        self.forward(x, mode).relu_()
+    }
+
+    /// Running statistics are constants, so the norm is a factor on the weights and a bias: one pass over the images less.
+    fn folded(&self, x: &Tensor, mean: &Tensor, variance: &Tensor) -> Tensor {
+        let factor = &self.norm.scale / (variance + EPSILON).sqrt(); // [O]
+        let weight = &self.conv.weight * factor.reshape([-1, 1, 1, 1]); // [O, I, K, K]
+        let centre = self.conv.bias.as_ref().map_or_else(|| -mean, |bias| bias - mean); // [O]
+        self.conv.apply(x, &weight, Some(&(&self.norm.shift + centre * factor)))
+    }
+}
+
+/// The same [N, C, H, W] tensor with its storage in N, H, W, C order, in which oneDNN's kernels are fastest.
+pub(crate) fn channels_last(tensor: &Tensor) -> Tensor {
+    tensor.permute([0, 2, 3, 1]).contiguous().permute([0, 3, 1, 2])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::builder::Builder;
+    use super::*;
+    use crate::engine::{Engine, Precision};
+
+    const PLAIN: Geometry = Geometry { kernel: 3, stride: 1, padding: 1 };
+
+    fn engines() -> Vec<Engine> {
+        [Precision::F32, Precision::Bf16].into_iter().filter_map(|p| Engine::start(p, 0).ok()).collect()
+    }
+
+    fn images(engine: &Engine) -> Tensor {
+        let ramp = Tensor::arange(2 * 8 * 6 * 6, (Kind::Float, engine.device)).sin();
+        channels_last(&ramp.reshape([2, 8, 6, 6])).to_kind(engine.kind)
+    }
+
+    type MakeNorm = fn(&mut Builder, &str, i64) -> Norm;
+
+    fn layer(engine: &Engine, norm: MakeNorm) -> (ConvNorm, Vec<Tensor>) {
+        let mut builder = Builder::new(1, engine);
+        let conv = builder.conv_default("conv", 8, 16, PLAIN);
+        let norm = norm(&mut builder, "norm", 16);
+        let params = builder.finish().0.into_iter().map(|p| p.tensor).collect();
+        (ConvNorm { conv, norm }, params)
+    }
+
+    fn is_channels_last(tensor: &Tensor) -> bool {
+        tensor.permute([0, 2, 3, 1]).is_contiguous()
+    }
+
+    /// A format conversion between two layers would cost more than the norm itself and show nowhere else.
+    #[test]
+    fn channels_last_is_kept_forwards_and_backwards() {
+        for engine in engines() {
+            let norms: [(&str, MakeNorm); 2] = [("batch", Builder::batch_norm), ("instance", Builder::instance_norm)];
+            for (norm, make) in norms {
+                let (layer, params) = layer(&engine, make);
+                let input = images(&engine).set_requires_grad(true);
+                for mode in [Mode::Train, Mode::Eval] {
+                    let y = layer.forward_relu(&input, mode);
+                    assert_eq!(y.kind(), engine.kind);
+                    assert!(is_channels_last(&y), "{engine:?} {norm} {mode:?}");
+                    let pooled = y.avg_pool2d([2, 2], [2, 2], [0, 0], false, true, None);
+                    assert!(
+                        is_channels_last(&pooled)
+                            && is_channels_last(&y.max_pool2d([3, 3], [2, 2], [1, 1], [1, 1], false))
+                    );
+                    let wanted: Vec<&Tensor> = params.iter().chain([&input]).collect();
+                    let gradients = Tensor::run_backward(&[pooled.sum(Kind::Float)], &wanted, false, false);
+                    assert!(is_channels_last(&gradients[params.len()]), "{engine:?} {norm} {mode:?}");
+                    assert_eq!(gradients[0].stride(), params[0].stride(), "{engine:?} {norm} {mode:?}");
+                    assert!(gradients[..params.len()].iter().all(|g| g.kind() == Kind::Float));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_folded_norm_gives_what_the_two_layers_give() {
+        let engine = Engine::start(Precision::F32, 0).expect("fp32 runs anywhere");
+        let (layer, _) = layer(&engine, Builder::batch_norm);
+        let x = images(&engine);
+        for _ in 0..20 {
+            drop(layer.forward(&x, Mode::Train));
+        }
+        let two = layer.norm.forward(&layer.conv.forward(&x), Mode::Eval);
+        let off = (layer.forward(&x, Mode::Eval) - &two).abs().max().double_value(&[]);
+        assert!(off < 1e-5, "{off}");
+        assert!(two.abs().max().double_value(&[]) > 0.5, "the statistics have moved");
+    }
+
+    #[test]
+    fn one_value_per_channel_is_refused() {
+        let engine = Engine::start(Precision::F32, 0).expect("fp32 runs anywhere");
+        let (layer, _) = layer(&engine, Builder::batch_norm);
+        let one = Tensor::ones([1, 8, 1, 1], (Kind::Float, engine.device));
+        let error = crate::error::guard("student", || Ok(layer.forward(&one, Mode::Train))).expect_err("no variance");
+        assert!(error.to_string().contains("one value per channel"), "{error}");
+        assert!(error.hint().expect("a way out").contains("--batch"));
+    }
+}

@@ -1,0 +1,213 @@
+//! Networks. Every initial value is drawn from our own generator with PyTorch's distributions; names are torchvision's.
+
+mod builder;
+mod convnet;
+mod layers;
+mod resnet;
+
+pub use builder::{Param, Role};
+
+use crate::engine::Engine;
+use crate::error::{Error, Result};
+use builder::Builder;
+use smalti_data::store::ImageStore;
+use tch::{Kind, Tensor};
+
+/// Whether normalisation uses the batch (and updates running statistics) or the running statistics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Batch statistics.
+    Train,
+    /// Running statistics.
+    Eval,
+}
+
+/// A family of networks: one row of the list that the command line, the documents and the tests read.
+pub struct Family {
+    /// How its names look.
+    pub grammar: &'static str,
+    /// One sentence.
+    pub about: &'static str,
+    /// Where it comes from.
+    pub paper: &'static str,
+    /// Names to try it with.
+    pub examples: &'static [&'static str],
+    build: fn(&str, &mut Builder, Shape) -> Option<Box<dyn Body>>,
+}
+
+/// All families.
+pub const FAMILIES: &[Family] = &[convnet::FAMILY, resnet::FAMILY];
+
+/// What the network must fit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shape {
+    /// Number of classes.
+    pub classes: usize,
+    /// Height and width of the input in pixels.
+    pub size: u32,
+}
+
+/// The forward pass of a family.
+trait Body {
+    /// From images [B, 3, S, S] (channels-last storage, the engine's kind) to penultimate features [B, F], fp32.
+    fn features(&self, images: &Tensor, mode: Mode) -> Tensor;
+    /// From features [B, F] to logits [B, C], fp32.
+    fn head(&self, features: &Tensor) -> Tensor;
+}
+
+/// Logits [B, C] and penultimate features [B, F], both fp32.
+pub struct Output {
+    /// One row of class scores per image.
+    pub logits: Tensor,
+    /// What the last linear layer sees.
+    pub features: Tensor,
+}
+
+/// A network with its parameters.
+pub struct Network {
+    /// Its full name, norm and width included.
+    pub name: String,
+    /// What it was built for.
+    pub shape: Shape,
+    params: Vec<Param>,
+    buffers: Vec<(String, Tensor)>,
+    body: Box<dyn Body>,
+    kind: Kind,
+}
+
+impl Network {
+    /// Builds `name` with initial weights drawn from `seed`.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for an unknown name (the hint lists the grammars) or an input too small for the depth.
+    pub fn new(name: &str, shape: Shape, seed: u64, engine: &Engine) -> Result<Network> {
+        if shape.classes == 0 || shape.size == 0 {
+            let what =
+                format!("a network for {} classes of images of {} px has nothing to learn", shape.classes, shape.size);
+            return Err(Error::input(what, "give it a set with classes and images"));
+        }
+        let mut builder = Builder::new(seed, engine);
+        let body = FAMILIES.iter().find_map(|family| (family.build)(name, &mut builder, shape)).ok_or_else(|| {
+            let names: Vec<_> = FAMILIES.iter().map(|f| f.grammar).collect();
+            Error::input(format!("there is no network `{name}` for {} px", shape.size), names.join("; "))
+        })?;
+        let (params, buffers) = builder.finish();
+        Ok(Network { name: full_name(name), shape, params, buffers, body, kind: engine.kind })
+    }
+
+    /// Trainable tensors in definition order.
+    pub fn params(&self) -> &[Param] {
+        &self.params
+    }
+
+    /// Running statistics by name, in definition order.
+    pub fn buffers(&self) -> &[(String, Tensor)] {
+        &self.buffers
+    }
+
+    /// Number of trainable numbers.
+    pub fn size(&self) -> u64 {
+        self.params.iter().map(|p| p.tensor.numel() as u64).sum()
+    }
+
+    /// That every image of `store` has the size, and every label a place, that the network was built for; `stage` names who asks.
+    ///
+    /// # Errors
+    /// [`Error::Input`] naming the size or the label.
+    pub fn check_fits(&self, store: &ImageStore, stage: &str) -> Result<()> {
+        let Shape { classes, size } = self.shape;
+        if store.size() != size {
+            return Err(Error::input(
+                format!(
+                    "{stage}: the images are {0} x {0} px and {1} was built for {size} x {size}",
+                    store.size(),
+                    self.name
+                ),
+                "use one --size for training and test images",
+            ));
+        }
+        match (0..store.len() as u32).map(|index| store.label(index)).max() {
+            Some(label) if label as usize >= classes => Err(Error::input(
+                format!("{stage}: there is an image of class {label} and {} tells {classes} classes apart", self.name),
+                "give it training and test images with the same classes",
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Runs the network on normalised images [B, 3, S, S] of any kind, fastest in the engine's kind and channels-last storage.
+    pub fn forward(&self, images: &Tensor, mode: Mode) -> Output {
+        let features = self.body.features(&images.to_kind(self.kind), mode);
+        Output { logits: self.body.head(&features), features }
+    }
+}
+
+/// The name with its defaults written out: `convnet-3` becomes `convnet-3/128-bn`.
+pub fn full_name(name: &str) -> String {
+    convnet::Spec::parse(name).map_or_else(|| name.to_owned(), |spec| spec.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::Precision;
+
+    fn network(name: &str, size: u32) -> Network {
+        let engine = Engine::start(Precision::F32, 0).expect("fp32 runs anywhere");
+        Network::new(name, Shape { classes: 10, size }, 1, &engine).expect("in the list")
+    }
+
+    /// Counts from torchvision (`sum(p.numel() for p in resnet18(num_classes=10).parameters())`) and, for the ConvNets, by hand.
+    #[test]
+    fn parameter_counts_are_the_published_ones() {
+        for (name, size, count) in [
+            ("resnet18", 224, 11_181_642),
+            ("resnet34", 224, 21_289_802),
+            ("resnet50", 224, 23_528_522),
+            // The small stem has 3*3 instead of 7*7 weights per channel pair.
+            ("resnet18-small", 32, 11_181_642 - 3 * 64 * (49 - 9)),
+            ("convnet-3", 32, 320_010),
+            ("convnet-3-in", 32, 320_010),
+        ] {
+            assert_eq!(network(name, size).size(), count, "{name}");
+        }
+    }
+
+    #[test]
+    fn every_example_of_the_list_runs_and_the_same_seed_gives_the_same_weights() {
+        for name in FAMILIES.iter().flat_map(|f| f.examples) {
+            let (a, b) = (network(name, 32), network(name, 32));
+            let images = Tensor::ones([2, 3, 32, 32], (Kind::Float, tch::Device::Cpu));
+            let out = tch::no_grad(|| a.forward(&images, Mode::Eval));
+            assert_eq!(out.logits.size(), [2, 10], "{name}");
+            assert_eq!(out.logits, tch::no_grad(|| b.forward(&images, Mode::Eval)).logits, "{name}");
+        }
+    }
+
+    /// PyTorch's defaults: U(-1/sqrt(fan_in), 1/sqrt(fan_in)) for weight and bias, hence a standard deviation of bound/sqrt(3);
+    /// ResNet convolutions N(0, 2/fan_out); norms 1 and 0.
+    #[test]
+    fn initial_weights_have_pytorchs_moments() {
+        let check = |net: &Network, name: &str, sd: f64| {
+            let found = net.params().iter().find(|p| p.name == name).expect(name);
+            let measured = found.tensor.std(false).double_value(&[]);
+            assert!((measured / sd - 1.0).abs() < 0.02, "{name}: {measured} against {sd}");
+            assert!(found.tensor.mean(Kind::Float).double_value(&[]).abs() < 0.02 * sd + 1e-4, "{name}");
+        };
+        let net = network("convnet-3", 32);
+        check(&net, "features.4.weight", 1.0 / (128.0 * 9.0 * 3.0f64).sqrt());
+        check(&net, "classifier.weight", 1.0 / (2048.0f64 * 3.0).sqrt());
+        let net = network("resnet18", 224);
+        check(&net, "layer2.0.conv1.weight", (2.0 / (128.0 * 9.0f64)).sqrt());
+        let norm = net.params().iter().find(|p| p.name == "layer1.0.bn1.weight").expect("a norm");
+        assert_eq!(norm.tensor.min().double_value(&[]), 1.0);
+    }
+
+    #[test]
+    fn an_unknown_network_lists_the_known_ones() {
+        let engine = Engine::start(Precision::F32, 0).expect("fp32 runs anywhere");
+        let error =
+            Network::new("resnet19", Shape { classes: 2, size: 32 }, 0, &engine).err().expect("no such network");
+        assert!(error.hint().expect("a hint").contains("resnet18"), "{error}");
+    }
+}

@@ -1,0 +1,146 @@
+//! Proxies: small networks trained on the full training set, whose opinion of every sample is recorded epoch by epoch.
+
+use crate::augment::Augment;
+use crate::batch::{IMAGENET, Views};
+use crate::engine::Engine;
+use crate::error::{Result, guard};
+use crate::inference::for_each_batch;
+use crate::measure::trace_rows;
+use crate::nets::{Network, Shape};
+use crate::optim::OptimiserSpec;
+use crate::train::{Length, Observer, Step, TrainSpec, train};
+use smalti_data::crop::CropRange;
+use smalti_data::files;
+use smalti_data::store::ImageStore;
+use smalti_data::tables::trace::{seed_dir, write_epoch};
+use smalti_data::tables::{Pass, TraceRow};
+use std::collections::HashMap;
+use std::path::Path;
+
+/// How a proxy is trained.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct ProxySpec {
+    /// Network name.
+    pub network: String,
+    /// Passes over the training set.
+    pub epochs: u32,
+    /// Images per step.
+    pub batch: u32,
+    /// Update rule.
+    pub optimiser: OptimiserSpec,
+    /// Crops of the training views.
+    pub crop: CropRange,
+    /// Epochs (from 0) after which an eval pass is recorded.
+    pub eval_epochs: Vec<u32>,
+}
+
+/// What a finished proxy reports besides its trace.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct ProxyReport {
+    /// Key of weights, order and views.
+    pub seed: u64,
+    /// Percent of training samples right in the last eval pass, or in the last epoch's training views when there is none.
+    pub train_top1_percent: f64,
+    /// Wall-clock seconds, eval passes included.
+    pub seconds: f64,
+}
+
+/// Trains one proxy on `store` and writes `trace/seed=S/epoch=E.parquet`. The seed's folder appears when it is complete.
+///
+/// # Errors
+/// What the loop and the writing returned; nothing is left behind but a `.partial` folder, which the next run replaces.
+pub fn record(
+    store: &ImageStore,
+    classes: usize,
+    spec: &ProxySpec,
+    seed: u64,
+    trace: &Path,
+    engine: &Engine,
+    progress: &dyn Fn(u64),
+) -> Result<ProxyReport> {
+    let stage = format!("proxy {} seed {seed}", spec.network);
+    let done = seed_dir(trace, seed);
+    let partial = files::partial_of(&done);
+    guard(&stage, || {
+        if partial.exists() {
+            std::fs::remove_dir_all(&partial).map_err(smalti_data::Error::io("clear", &partial))?;
+        }
+        let network = Network::new(&spec.network, Shape { classes, size: store.size() }, seed, engine)?;
+        let views = Views { augment: Augment::Standard, range: spec.crop, seed };
+        let plan = TrainSpec {
+            stage: stage.clone(),
+            optimiser: spec.optimiser,
+            batch: spec.batch,
+            length: Length::Epochs(spec.epochs),
+            views,
+            normalise: IMAGENET,
+            seed,
+        };
+        let mut recorder = Recorder {
+            store,
+            spec,
+            engine,
+            stage: &stage,
+            dir: &partial,
+            rows: Vec::with_capacity(store.len()),
+            before: HashMap::new(),
+            last_correct: 0.0,
+            progress,
+        };
+        let history = train(&network, store, &plan, engine, &mut recorder)?;
+        let train_top1_percent = recorder.last_correct;
+        files::rename(&partial, &done)?;
+        Ok(ProxyReport { seed, train_top1_percent, seconds: history.seconds })
+    })
+}
+
+/// Turns the loop's outputs into trace rows.
+struct Recorder<'a> {
+    store: &'a ImageStore,
+    spec: &'a ProxySpec,
+    engine: &'a Engine,
+    stage: &'a str,
+    dir: &'a Path,
+    rows: Vec<TraceRow>,
+    /// Whether a sample was right when its pass was last recorded.
+    before: HashMap<(Pass, u32), bool>,
+    last_correct: f64,
+    progress: &'a dyn Fn(u64),
+}
+
+impl Observer for Recorder<'_> {
+    fn step(&mut self, step: &Step) -> Result<()> {
+        let samples: Vec<u32> = step.items.iter().map(|item| self.store.sample(item.index)).collect();
+        let output = step.output;
+        self.rows.extend(trace_rows(
+            &output.logits.detach(),
+            &output.features.detach(),
+            step.labels,
+            &samples,
+            Pass::Train,
+        ));
+        (self.progress)(samples.len() as u64);
+        Ok(())
+    }
+
+    fn epoch_end(&mut self, epoch: u32, network: &Network) -> Result<()> {
+        if self.spec.eval_epochs.contains(&epoch) {
+            let Recorder { store, rows, engine, stage, .. } = self;
+            for_each_batch(network, store, &IMAGENET, engine, stage, |indices, output| {
+                let labels: Vec<u32> = indices.iter().map(|&i| store.label(i)).collect();
+                let samples: Vec<u32> = indices.iter().map(|&i| store.sample(i)).collect();
+                rows.extend(trace_rows(&output.logits, &output.features, &labels, &samples, Pass::Eval));
+                Ok(())
+            })?;
+        }
+        for row in &mut self.rows {
+            row.was_correct = self.before.insert((row.pass, row.sample), row.correct);
+        }
+        let pass = if self.rows.iter().any(|r| r.pass == Pass::Eval) { Pass::Eval } else { Pass::Train };
+        let right = self.rows.iter().filter(|r| r.pass == pass && r.correct).count();
+        self.last_correct = 100.0 * right as f64 / self.store.len() as f64;
+        write_epoch(self.dir, epoch, &self.rows)?;
+        self.rows.clear();
+        Ok(())
+    }
+}

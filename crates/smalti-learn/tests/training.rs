@@ -1,0 +1,189 @@
+//! The loop, students and proxies on a small set made here: repeatable, learning, and clear when something does not fit.
+
+use arrow::array::{BooleanArray, StringArray, UInt32Array};
+use arrow::datatypes::DataType;
+use smalti_data::Rgb;
+use smalti_data::crop::CropRange;
+use smalti_data::mosaic::Layout;
+use smalti_data::random::{Stage, Stream};
+use smalti_data::store::ImageStore;
+use smalti_data::tables::{column, read_table};
+use smalti_learn::Error;
+use smalti_learn::augment::Augment;
+use smalti_learn::batch::{IMAGENET, Views};
+use smalti_learn::engine::{Engine, Precision};
+use smalti_learn::optim::OptimiserSpec;
+use smalti_learn::proxy::{self, ProxySpec};
+use smalti_learn::student::{self, StudentResult};
+use smalti_learn::train::{Length, TrainSpec};
+use std::sync::Mutex;
+
+const SIZE: u32 = 16;
+const ADAMW: OptimiserSpec = OptimiserSpec::AdamW { learning_rate: 3e-3, weight_decay: 0.01 };
+
+fn store(per_class: u32, seed: u64) -> ImageStore {
+    of(&pictures(per_class, seed))
+}
+
+fn of(pictures: &[(Rgb, u32)]) -> ImageStore {
+    ImageStore::from_images(pictures, &Layout { grid: 1, size: SIZE })
+}
+
+/// `per_class` noisy pictures of each of three colours.
+fn pictures(per_class: u32, seed: u64) -> Vec<(Rgb, u32)> {
+    let picture = |number: u32| {
+        let label = number % 3;
+        let mut stream = Stream::new(seed, Stage::Demo, 0, u64::from(number));
+        let mut picture = Rgb::filled(SIZE, SIZE, [0; 3]);
+        for value in &mut picture.data {
+            *value = stream.below(160) as u8;
+        }
+        for pixel in picture.data.chunks_exact_mut(3) {
+            pixel[label as usize] = pixel[label as usize].saturating_add(60);
+        }
+        (picture, label)
+    };
+    (0..3 * per_class).map(picture).collect()
+}
+
+fn spec(seed: u64) -> TrainSpec {
+    TrainSpec {
+        stage: format!("student test seed {seed}"),
+        optimiser: ADAMW,
+        batch: 10,
+        length: Length::ImagesSeen(600),
+        views: Views { augment: Augment::Constrained, range: CropRange::default(), seed },
+        normalise: IMAGENET,
+        seed,
+    }
+}
+
+fn engine(precision: Precision) -> Engine {
+    Engine::start(precision, 0).expect("runs anywhere")
+}
+
+fn run(spec: &TrainSpec, train: &ImageStore, test: &ImageStore, precision: Precision) -> Result<StudentResult, Error> {
+    student::run("convnet-2/16", 3, train, test, spec, &engine(precision), &|_| ()).map(|(result, _)| result)
+}
+
+#[test]
+fn a_student_learns_and_the_same_seed_gives_the_same_bits() {
+    let (train, test) = (store(20, 1), store(30, 2));
+    for precision in [Precision::F32, Precision::Auto] {
+        let [first, again, other] = [1, 1, 2].map(|seed| run(&spec(seed), &train, &test, precision).expect("trained"));
+        assert!(first.top1_percent > 80.0 && first.top5_percent == 100.0, "{first:?}");
+        assert!(first.history.curve[0].1 > first.history.curve.last().expect("a curve").1, "the loss falls");
+        assert_eq!((first.history.steps, first.history.images_seen), (60, 600));
+        assert_eq!((&first.history.curve, first.top1_percent), (&again.history.curve, again.top1_percent));
+        assert_ne!(first.history.curve, other.history.curve);
+        let mean = first.class_top1_percent.iter().map(|c| c.expect("every class has test images")).sum::<f64>() / 3.0;
+        assert!((mean - first.top1_percent).abs() < 1e-9, "classes of equal size");
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_said_before_the_training() {
+    let (train, test) = (store(2, 1), store(2, 2));
+    let fails = |spec: &TrainSpec, train: &ImageStore, test: &ImageStore| {
+        let error = run(spec, train, test, Precision::F32).expect_err("refused");
+        assert!(error.hint().is_some(), "{error}");
+        error.to_string()
+    };
+    let large = ImageStore::from_images(&[(Rgb::filled(32, 32, [9; 3]), 0)], &Layout { grid: 1, size: 32 });
+    assert!(fails(&spec(1), &train, &large).contains("the test set: the images are 32 x 32 px"));
+    let foreign = of(&[(Rgb::filled(SIZE, SIZE, [9; 3]), 3)]);
+    assert!(fails(&spec(1), &train, &foreign).contains("the test set: there is an image of class 3"));
+    assert!(fails(&spec(1), &foreign, &test).contains("student test seed 1: there is an image of class 3"));
+    let empty = of(&[]);
+    assert!(fails(&spec(1), &empty, &test).contains("no images to train on"));
+    assert!(fails(&spec(1), &train, &empty).contains("the test set has no images"));
+    assert!(fails(&TrainSpec { batch: 0, ..spec(1) }, &train, &test).contains("a batch of 0"));
+    assert!(fails(&TrainSpec { length: Length::Epochs(0), ..spec(1) }, &train, &test).contains("a length of 0"));
+    let error = student::run("convnet-5", 3, &train, &test, &spec(1), &engine(Precision::F32), &|_| ()).err();
+    assert!(error.expect("five halvings of 16 px").to_string().contains("no network `convnet-5` for 16 px"));
+}
+
+/// 600 images of 16 px are two forward passes: none is lost or counted twice between them.
+#[test]
+fn an_evaluation_counts_every_image_once() {
+    let pictures = pictures(200, 3);
+    let (train, engine) = (store(5, 1), engine(Precision::F32));
+    let (_, network) = student::run("convnet-1/8", 3, &train, &train, &spec(1), &engine, &|_| ()).expect("trained");
+    let right = |part: &[(Rgb, u32)]| {
+        let accuracy = student::evaluate(&network, &of(part), &engine).expect("measured");
+        accuracy.top1_percent / 100.0 * part.len() as f64
+    };
+    let whole = right(&pictures);
+    let parts: f64 = pictures.chunks(150).map(right).sum();
+    assert!((whole - parts).abs() < 1e-6 && whole > 0.0 && whole < 600.0, "{whole} {parts}");
+}
+
+#[test]
+fn a_loss_that_is_no_number_stops_the_run() {
+    let wild = OptimiserSpec::Sgd { learning_rate: 1e30, momentum: 0.9, weight_decay: 0.0 };
+    let error = run(&TrainSpec { optimiser: wild, ..spec(1) }, &store(5, 1), &store(5, 2), Precision::F32);
+    assert!(matches!(error, Err(Error::Diverged { .. })), "{error:?}");
+}
+
+#[test]
+fn a_proxy_records_every_sample_of_every_epoch() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let trace = dir.path().join("trace");
+    let set = store(7, 1);
+    let proxy = ProxySpec {
+        network: "convnet-2/16-in".into(),
+        epochs: 3,
+        batch: 5,
+        optimiser: ADAMW,
+        crop: CropRange::default(),
+        eval_epochs: vec![2],
+    };
+    let seen = Mutex::new(0);
+    let engine = engine(Precision::Auto);
+    let record =
+        || proxy::record(&set, 3, &proxy, 4, &trace, &engine, &|images| *seen.lock().expect("one thread") += images);
+    let report = record().expect("recorded");
+    assert_eq!((report.seed, *seen.lock().expect("one thread")), (4, 63));
+    assert!(!trace.join("seed=4.partial").exists());
+
+    let rows = |epoch: u32| {
+        let path = trace.join(format!("seed=4/epoch={epoch}.parquet"));
+        let table = read_table(&path).expect("a trace");
+        let samples: UInt32Array = column(&table, "sample", &DataType::UInt32, &path).expect("there");
+        let pass: StringArray = column(&table, "pass", &DataType::Utf8, &path).expect("there");
+        let correct: BooleanArray = column(&table, "correct", &DataType::Boolean, &path).expect("there");
+        let before: BooleanArray = column(&table, "was_correct", &DataType::Boolean, &path).expect("there");
+        (0..table.num_rows())
+            .map(|i| {
+                let before = before.iter().nth(i).expect("as long");
+                (pass.value(i).to_owned(), samples.value(i), correct.value(i), before)
+            })
+            .collect::<Vec<_>>()
+    };
+    let (first, second, third) = (rows(0), rows(1), rows(2));
+    for table in [&first, &second] {
+        assert_eq!(table.iter().map(|r| r.1).collect::<Vec<_>>(), (0..21).collect::<Vec<_>>());
+    }
+    assert!(first.iter().all(|row| row.3.is_none()), "nothing came before the first epoch");
+    assert!(
+        second.iter().zip(&first).all(|(now, before)| now.3 == Some(before.2)),
+        "the train pass follows the train pass"
+    );
+    let (eval, train): (Vec<_>, Vec<_>) = third.iter().partition(|row| row.0 == "eval");
+    assert_eq!((eval.len(), train.len()), (21, 21));
+    assert!(eval.iter().all(|row| row.3.is_none()), "the first eval pass");
+    let right = eval.iter().filter(|row| row.2).count() as f64;
+    assert!((report.train_top1_percent - 100.0 * right / 21.0).abs() < 1e-9);
+
+    // A run that was cut off leaves `.partial`; the next one replaces it and gives the same numbers.
+    let again = dir.path().join("again");
+    std::fs::create_dir_all(again.join("seed=4.partial")).expect("made");
+    std::fs::write(again.join("seed=4.partial/epoch=9.parquet"), "half").expect("made");
+    proxy::record(&set, 3, &proxy, 4, &again, &engine, &|_| ()).expect("recorded");
+    assert!(!again.join("seed=4/epoch=9.parquet").exists());
+    for epoch in 0..3 {
+        let file = format!("seed=4/epoch={epoch}.parquet");
+        let [a, b] = [&trace, &again].map(|dir| std::fs::read(dir.join(&file)).expect("written"));
+        assert_eq!(a, b, "epoch {epoch} is the same bytes");
+    }
+}
