@@ -1,0 +1,36 @@
+# make demo   sets up libtorch, builds, paints a small image set, compresses it, trains on it, writes demo-out/report.html
+# make test   all tests, reference tests against PyTorch, torchvision, Pillow and datasets included
+# make build  the program: target/release/smalti
+# make lint   formatting and clippy, warnings denied
+# make bench  speed against PyTorch, side by side
+
+.PHONY: demo test build lint bench setup setup-full clean
+.NOTPARALLEL:
+
+CARGO = cargo
+PROFILE = --release --locked
+
+demo: build
+	./target/release/smalti demo
+
+build: setup
+	$(CARGO) build $(PROFILE) -p smalti
+
+test: setup-full
+	$(CARGO) test $(PROFILE) --workspace
+
+lint: setup
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy $(PROFILE) --workspace --all-targets -- -D warnings
+
+bench: setup-full build
+	benches/train_speed.sh
+
+setup:
+	@scripts/setup.sh lean
+
+setup-full:
+	@scripts/setup.sh full
+
+clean:
+	$(CARGO) clean

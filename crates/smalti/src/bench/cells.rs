@@ -1,0 +1,145 @@
+//! Cells: one method, budget, student and seed. A finished cell is a file; a rerun reads it and does nothing.
+
+use super::recipe::{Plan, Row};
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+use smalti_data::files;
+use smalti_learn::train::History;
+use std::path::{Path, PathBuf};
+
+/// One student to be trained and measured.
+#[derive(Debug, Clone)]
+pub struct Job<'a> {
+    /// The method.
+    pub row: &'a Row,
+    /// Images per class.
+    pub ipc: u32,
+    /// Seed of proxies, draw and student.
+    pub seed: u64,
+    /// Smallest area of a crop.
+    pub crop_min: f64,
+    /// On which images it is measured.
+    pub exam: Exam,
+}
+
+/// The images that measure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Exam {
+    /// The hold-out, for choices.
+    Holdout,
+    /// The test images, for results.
+    Test,
+}
+
+/// One finished student.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Cell {
+    /// Name of the row.
+    pub method: String,
+    /// Images per class.
+    pub ipc: u32,
+    /// Network, with width and norm.
+    pub student: String,
+    /// Name of the protocol.
+    pub protocol: String,
+    /// What a step saw.
+    pub augment: String,
+    /// Smallest area of a crop.
+    pub crop_min: f64,
+    /// Seed.
+    pub seed: u64,
+    /// The images that measured.
+    pub exam: Exam,
+    /// Percent, after the last step.
+    pub top1_percent: f64,
+    /// Percent, after the last step.
+    pub top5_percent: f64,
+    /// Percent by class, none for a class without test images.
+    pub class_top1_percent: Vec<Option<f64>>,
+    /// Images measured on.
+    pub test_images: u64,
+    /// Images trained on.
+    pub train_images: u64,
+    /// Encoded bytes of the training images.
+    pub image_bytes: u64,
+    /// Bytes of their labels.
+    pub label_bytes: u64,
+    /// Training images per second, loader included.
+    pub images_per_second: f64,
+    /// Seconds per stage.
+    pub seconds: Seconds,
+    /// What the loop measured.
+    pub history: History,
+    /// Version and commit of the program.
+    pub program: String,
+    /// Processor, threads and number format.
+    pub machine: String,
+}
+
+/// Seconds per stage.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct Seconds {
+    /// Training of the proxies behind the scores; 0 where the rule needs none.
+    pub proxy: f64,
+    /// Prune, combine, write.
+    pub compress: f64,
+    /// Training of the student.
+    pub train: f64,
+    /// Evaluation.
+    pub eval: f64,
+}
+
+/// All results, row by row, budget by budget, seed by seed.
+pub fn jobs(plan: &Plan) -> impl Iterator<Item = (&Row, u32, u64)> {
+    let seeds = plan.recipe.seeds;
+    plan.rows.iter().flat_map(move |row| plan.recipe.ipc.iter().flat_map(move |&ipc| (0..seeds).map(move |seed| (row, ipc, seed))))
+}
+
+impl Job<'_> {
+    /// The file of the finished cell.
+    pub fn path(&self, out: &Path) -> PathBuf {
+        let student: String = self.row.training.student.chars().map(|c| if c == '/' { '_' } else { c }).collect();
+        let name = format!("{}-ipc{}-{student}-seed{}", self.row.name, self.ipc, self.seed);
+        match self.exam {
+            Exam::Test => out.join("cells").join(format!("{name}.json")),
+            Exam::Holdout => out.join("holdout").join(format!("{name}-crop{}.json", self.crop_min)),
+        }
+    }
+
+    /// The finished cell, if there is one.
+    ///
+    /// # Errors
+    /// When its file is damaged.
+    pub fn finished(&self, out: &Path) -> Result<Option<Cell>> {
+        let path = self.path(out);
+        if path.exists() { read(&path).map(Some) } else { Ok(None) }
+    }
+}
+
+fn read(path: &Path) -> Result<Cell> {
+    serde_json::from_slice(&files::read(path)?).with_context(|| format!("the cell `{}` is damaged; remove it and run again", path.display()))
+}
+
+/// Writes a finished cell.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn write(path: &Path, cell: &Cell) -> Result<()> {
+    let mut text = serde_json::to_string_pretty(cell)?;
+    text.push('\n');
+    Ok(files::write_bytes(path, text.as_bytes())?)
+}
+
+/// Every finished result of a plan, in its order.
+///
+/// # Errors
+/// When a file is damaged.
+pub fn read_all(plan: &Plan, out: &Path) -> Result<Vec<Cell>> {
+    let mut found = Vec::new();
+    for (row, ipc, seed) in jobs(plan) {
+        let job = Job { row, ipc, seed, crop_min: 0.0, exam: Exam::Test };
+        found.extend(job.finished(out)?);
+    }
+    Ok(found)
+}

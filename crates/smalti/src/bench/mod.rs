@@ -1,0 +1,91 @@
+//! The bench: rows of methods, several seeds, one student each, under one protocol; a file per finished cell.
+//!
+//! ```text
+//! OUT/recipe.toml           the recipe as it was run
+//! OUT/scores/seed=S.parquet what the proxies of seed S said; with it a new machine needs no proxy
+//! OUT/holdout/*.json        accuracy on the hold-out, by which each row's crop range is chosen
+//! OUT/cells/*.json          one finished student on the test images
+//! OUT/results.csv, results.parquet, table.md, plots/*.svg, report.html    derived from the cells
+//! OUT/work/                 sets, traces, samples: large, can be made again
+//! ```
+
+pub mod cells;
+pub mod lab;
+pub mod page;
+pub mod recipe;
+pub mod results;
+pub mod runner;
+
+use crate::error::failure;
+use crate::report;
+use crate::ui::Ui;
+use anyhow::Result;
+use cells::Cell;
+use recipe::{BenchRecipe, Plan};
+use smalti_data::files::{self, RunLock};
+use std::path::{Path, PathBuf};
+
+/// Runs a recipe into `out`, then writes tables and page.
+///
+/// # Errors
+/// When `out` belongs to another recipe, or a cell fails; finished cells stay.
+pub fn run(plan: &Plan, out: &Path, machine: lab::Machine, ui: &Ui) -> Result<Vec<Cell>> {
+    let work = out.join("work");
+    let _lock = RunLock::take(&work)?;
+    keep_recipe(&plan.recipe, out)?;
+    let mut lab = lab::Torch::open(plan, out, machine, ui)?;
+    let cells = runner::run(plan, &mut lab, out, ui)?;
+    write_results(plan, &cells, out)?;
+    Ok(cells)
+}
+
+/// Everything that is derived from the cells.
+///
+/// # Errors
+/// When a file cannot be written.
+pub fn write_results(plan: &Plan, cells: &[Cell], out: &Path) -> Result<()> {
+    let rows = results::table(plan, cells);
+    files::write_bytes(&out.join("table.md"), report::table::terminal(&rows, &plan.baseline).as_bytes())?;
+    files::write_bytes(&out.join("results.csv"), results::csv(cells).as_bytes())?;
+    results::write_parquet(&out.join("results.parquet"), cells)?;
+    let page = page::build(plan, cells, out)?;
+    for (name, svg) in report::figures(&page) {
+        files::write_bytes(&out.join("plots").join(name), svg.as_bytes())?;
+    }
+    files::write_bytes(&out.join("report.html"), report::render(&page)?.as_bytes())?;
+    Ok(())
+}
+
+/// The plan of a folder that a bench worked in.
+///
+/// # Errors
+/// When it is none.
+pub fn reopen(out: &Path) -> Result<(Plan, Vec<Cell>)> {
+    let path = recipe_path(out);
+    if !path.exists() {
+        return Err(failure(format!("`{}` is not the folder of a bench: it has no recipe.toml", out.display()), "give the --out of a bench or demo"));
+    }
+    let plan = BenchRecipe::read(&path)?.settle(out)?;
+    let cells = cells::read_all(&plan, out)?;
+    Ok((plan, cells))
+}
+
+fn recipe_path(out: &Path) -> PathBuf {
+    out.join("recipe.toml")
+}
+
+/// Saves the recipe, or compares it with the one that was run here. Only more rows, budgets or seeds are no contradiction.
+fn keep_recipe(recipe: &BenchRecipe, out: &Path) -> Result<()> {
+    let path = recipe_path(out);
+    let text = recipe.to_toml();
+    if path.exists() {
+        let before = BenchRecipe::read(&path)?;
+        if before.fixed_part() != recipe.fixed_part() {
+            return Err(failure(
+                format!("`{}` holds cells of a recipe with other settings", out.display()),
+                "give another --out; rows, ipc and seeds may be added to the recipe, the rest must stay",
+            ));
+        }
+    }
+    Ok(files::write_bytes(&path, text.as_bytes())?)
+}

@@ -1,0 +1,169 @@
+//! The page of a bench: its cells, and pictures from its working folder where that is there.
+
+use super::cells::Cell;
+use super::recipe::{Plan, Row};
+use super::results;
+use crate::report::{ClassBar, Clear, Curve, Gain, Page, TableRow};
+use crate::ui::count;
+use anyhow::Result;
+use std::path::Path;
+
+mod pictures;
+
+/// Puts the page together.
+///
+/// # Errors
+/// When a table of the working folder is damaged. A folder that is not there only leaves pictures out, and the page says so.
+pub fn build(plan: &Plan, cells: &[Cell], out: &Path) -> Result<Page> {
+    let table = results::table(plan, cells);
+    let ipc = plan.recipe.ipc[0];
+    let mut page = Page {
+        title: plan.recipe.name.clone(),
+        subtitle: subtitle(plan, cells),
+        findings: findings(&table, plan),
+        baseline: plan.baseline.clone(),
+        curves: plan.rows.iter().filter_map(|row| curve(cells, row, ipc)).collect(),
+        protocol: protocol(plan),
+        provenance: provenance(plan, cells),
+        commands: vec![format!("smalti bench recipe.toml --out {}", out.file_name().unwrap_or_default().to_string_lossy())],
+        warnings: warnings(plan, &table),
+        table,
+        ..Page::default()
+    };
+    match pictures::open(plan, out)? {
+        Some(pictures) => {
+            page.classes = class_bars(plan, cells, ipc, pictures.classes());
+            page.histograms = pictures.histograms()?;
+            page.galleries = pictures.galleries()?;
+            page.choices = pictures.choices()?;
+        }
+        None => page.warnings.push("The images and the working tables are not on this machine, so the page has no pictures.".to_owned()),
+    }
+    Ok(page)
+}
+
+fn subtitle(plan: &Plan, cells: &[Cell]) -> String {
+    let budgets: Vec<String> = plan.recipe.ipc.iter().map(u32::to_string).collect();
+    let what = format!("{} images per class, {}", budgets.join(", "), count(plan.recipe.seeds, "seed"));
+    let measured = cells.first().map_or(String::new(), |c| format!(", measured on {}", count(c.test_images, "test image")));
+    let about = if plan.recipe.about.is_empty() { String::new() } else { format!("{} ", plan.recipe.about) };
+    format!("{about}Compressed to {what}{measured}.")
+}
+
+/// Results in words, budget by budget: the best row, then what every other row gains over the baseline.
+fn findings(table: &[TableRow], plan: &Plan) -> Vec<String> {
+    let mut out = Vec::new();
+    for &ipc in &plan.recipe.ipc {
+        let rows: Vec<&TableRow> = table.iter().filter(|row| row.ipc == ipc).collect();
+        let Some(best) = rows.iter().max_by(|a, b| a.top1.mean.total_cmp(&b.top1.mean)) else { continue };
+        let at = if plan.recipe.ipc.len() > 1 { format!("At {ipc} images per class: ") } else { String::new() };
+        let gain = best.gain.as_ref().map_or("no other row beats it".to_owned(), |gain| over(gain, &plan.baseline));
+        out.push(format!("{at}{} is best with {:.1} % top-1: {gain}.", best.method, best.top1.mean));
+        let others = rows.iter().filter(|row| row.method != best.method && row.gain.is_some());
+        let list: Vec<String> =
+            others.map(|row| format!("{} {}", row.method, row.gain.as_ref().map_or(String::new(), short))).collect();
+        if !list.is_empty() {
+            out.push(format!("{at}Over {}: {}.", plan.baseline, list.join("; ")));
+        }
+    }
+    out
+}
+
+fn interval(gain: &Gain) -> String {
+    let width = gain.half_width.map_or(String::new(), |half| format!(" ± {half:.1}"));
+    format!("{:+.1}{width}", gain.mean)
+}
+
+fn over(gain: &Gain, baseline: &str) -> String {
+    let verdict = match gain.clear {
+        Clear::Better | Clear::Worse => "the 95 % interval excludes zero",
+        Clear::NoClearDifference => "no clear difference, the 95 % interval covers zero",
+        Clear::Unknown => "one seed has no interval",
+    };
+    format!("{} points over {baseline} ({verdict})", interval(gain))
+}
+
+fn short(gain: &Gain) -> String {
+    let mark = if gain.clear == Clear::NoClearDifference { " (no clear difference)" } else { "" };
+    format!("{}{mark}", interval(gain))
+}
+
+/// Mean training loss over seeds; points of all seeds lie at the same numbers of images.
+fn curve(cells: &[Cell], row: &Row, ipc: u32) -> Option<Curve> {
+    let of_row = results::cells_of(cells, &row.name, ipc);
+    let shortest = of_row.iter().map(|c| c.history.curve.len()).min()?;
+    let point = |i: usize| {
+        let mean = of_row.iter().map(|c| c.history.curve[i].1).sum::<f64>() / of_row.len() as f64;
+        (of_row[0].history.curve[i].0 as f64, mean)
+    };
+    Some(Curve { method: row.name.clone(), points: (0..shortest).map(point).collect() })
+}
+
+fn class_bars(plan: &Plan, cells: &[Cell], ipc: u32, classes: &[String]) -> Vec<ClassBar> {
+    let value = |row: &Row, class: usize| {
+        let of_row = results::cells_of(cells, &row.name, ipc);
+        let known: Vec<f64> = of_row.iter().filter_map(|c| c.class_top1_percent.get(class).copied().flatten()).collect();
+        (!known.is_empty()).then(|| known.iter().sum::<f64>() / known.len() as f64)
+    };
+    let bar = |(at, class): (usize, &String)| ClassBar {
+        class: class.clone(),
+        values: plan.rows.iter().map(|row| (row.name.clone(), value(row, at))).collect(),
+    };
+    classes.iter().enumerate().map(bar).collect()
+}
+
+fn protocol(plan: &Plan) -> Vec<(String, String)> {
+    let mut list = plan.rows[0].training.describe();
+    if plan.crops.len() > 1 {
+        let ranges: Vec<String> = plan.crops.iter().map(f64::to_string).collect();
+        let chosen = format!(
+            "smallest area among {}, by the mean of {} on the hold-out ({} % of the training images, in no set)",
+            ranges.join(", "),
+            count(plan.crop_seeds, "student"),
+            plan.recipe.holdout * 100.0
+        );
+        list.push(("crop range of each row".to_owned(), chosen));
+    }
+    list
+}
+
+fn provenance(plan: &Plan, cells: &[Cell]) -> Vec<(String, String)> {
+    let mut list = Vec::new();
+    if plan.rows.iter().any(|row| row.metric.is_some()) {
+        let p = &plan.proxy;
+        let text = format!("{} of {} at {} px, {} epochs each, per seed", count(u64::from(p.seeds), "proxy run"), p.network, p.size, p.epochs);
+        list.push(("scores".to_owned(), text));
+    }
+    list.push(("seeds".to_owned(), format!("0 to {}; seed i changes proxies, draw and student together", plan.recipe.seeds - 1)));
+    let mut distinct = |name: &str, of: fn(&Cell) -> &str| {
+        let mut values: Vec<&str> = cells.iter().map(of).collect();
+        values.sort_unstable();
+        values.dedup();
+        if !values.is_empty() {
+            list.push((name.to_owned(), values.join("; ")));
+        }
+    };
+    distinct("program", |c| &c.program);
+    distinct("machine", |c| &c.machine);
+    list
+}
+
+fn warnings(plan: &Plan, table: &[TableRow]) -> Vec<String> {
+    let mut out = Vec::new();
+    if plan.recipe.seeds < 3 {
+        out.push("Fewer than three seeds: no spread here can be trusted. Set `seeds = 3` or more.".to_owned());
+    }
+    let unclear: Vec<&str> = table
+        .iter()
+        .filter(|row| row.gain.as_ref().is_some_and(|gain| gain.clear == Clear::NoClearDifference))
+        .map(|row| row.method.as_str())
+        .collect();
+    if !unclear.is_empty() {
+        out.push(format!(
+            "The gain over {} of {} is within the spread over seeds; more `seeds` would tell.",
+            plan.baseline,
+            unclear.join(", ")
+        ));
+    }
+    out
+}

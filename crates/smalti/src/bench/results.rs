@@ -1,0 +1,145 @@
+//! From cells to tables.
+
+use super::cells::Cell;
+use super::recipe::Plan;
+use crate::report::TableRow;
+use crate::report::stats::{mean_sd, paired_gain};
+use anyhow::Result;
+use arrow::array::{ArrayRef, Float64Array, RecordBatch, StringArray, UInt32Array, UInt64Array};
+use smalti_data::tables::write_table;
+use std::fmt::Write;
+use std::path::Path;
+use std::sync::Arc;
+
+/// The cells of one method and budget.
+pub fn cells_of<'a>(cells: &'a [Cell], method: &str, ipc: u32) -> Vec<&'a Cell> {
+    cells.iter().filter(|cell| cell.method == method && cell.ipc == ipc).collect()
+}
+
+/// One row per method and budget that has a finished cell, budget by budget.
+pub fn table(plan: &Plan, cells: &[Cell]) -> Vec<TableRow> {
+    let mut out = Vec::new();
+    for &ipc in &plan.recipe.ipc {
+        let pairs = |method: &str| cells_of(cells, method, ipc).iter().map(|c| (c.seed, c.top1_percent)).collect::<Vec<_>>();
+        let base = pairs(&plan.baseline);
+        for row in &plan.rows {
+            let of_row = cells_of(cells, &row.name, ipc);
+            let Some(first) = of_row.first() else { continue };
+            let mean = |value: fn(&Cell) -> f64| of_row.iter().map(|c| value(c)).sum::<f64>() / of_row.len() as f64;
+            let spread = |value: fn(&Cell) -> f64| mean_sd(&of_row.iter().map(|c| value(c)).collect::<Vec<_>>());
+            out.push(TableRow {
+                method: row.name.clone(),
+                about: row.about.clone(),
+                ipc,
+                student: first.student.clone(),
+                protocol: first.protocol.clone(),
+                augment: first.augment.clone(),
+                crop: format!("{} to 1", first.crop_min),
+                n: of_row.len() as u32,
+                top1: spread(|c| c.top1_percent),
+                top5: spread(|c| c.top5_percent),
+                gain: if row.name == plan.baseline { None } else { paired_gain(&pairs(&row.name), &base) },
+                image_bytes: mean(|c| c.image_bytes as f64).round() as u64,
+                label_bytes: mean(|c| c.label_bytes as f64).round() as u64,
+                train_seconds: mean(|c| c.seconds.train),
+                score_seconds: mean(|c| c.seconds.proxy),
+            });
+        }
+    }
+    out
+}
+
+/// One line per cell.
+pub fn csv(cells: &[Cell]) -> String {
+    let mut out = String::from(
+        "method,ipc,student,protocol,augment,crop_min,seed,top1_percent,top5_percent,test_images,train_images,image_bytes,label_bytes,\
+         steps,images_seen,images_per_second,proxy_seconds,compress_seconds,train_seconds,eval_seconds,program,machine\n",
+    );
+    for c in cells {
+        let _ = writeln!(
+            out,
+            "{},{},{},{},{},{},{},{:.4},{:.4},{},{},{},{},{},{},{:.1},{:.1},{:.2},{:.1},{:.2},{},\"{}\"",
+            c.method,
+            c.ipc,
+            c.student,
+            c.protocol,
+            c.augment,
+            c.crop_min,
+            c.seed,
+            c.top1_percent,
+            c.top5_percent,
+            c.test_images,
+            c.train_images,
+            c.image_bytes,
+            c.label_bytes,
+            c.history.steps,
+            c.history.images_seen,
+            c.images_per_second,
+            c.seconds.proxy,
+            c.seconds.compress,
+            c.seconds.train,
+            c.seconds.eval,
+            c.program,
+            c.machine.replace('"', "'")
+        );
+    }
+    out
+}
+
+/// The same as a Parquet table.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn write_parquet(path: &Path, cells: &[Cell]) -> Result<()> {
+    let text = |of: fn(&Cell) -> &str| Arc::new(StringArray::from_iter_values(cells.iter().map(of))) as ArrayRef;
+    let real = |of: fn(&Cell) -> f64| Arc::new(Float64Array::from_iter_values(cells.iter().map(of))) as ArrayRef;
+    let whole = |of: fn(&Cell) -> u64| Arc::new(UInt64Array::from_iter_values(cells.iter().map(of))) as ArrayRef;
+    let ipc = Arc::new(UInt32Array::from_iter_values(cells.iter().map(|c| c.ipc))) as ArrayRef;
+    let columns = vec![
+        ("method", text(|c| &c.method)),
+        ("ipc", ipc),
+        ("student", text(|c| &c.student)),
+        ("protocol", text(|c| &c.protocol)),
+        ("augment", text(|c| &c.augment)),
+        ("crop_min", real(|c| c.crop_min)),
+        ("seed", whole(|c| c.seed)),
+        ("top1_percent", real(|c| c.top1_percent)),
+        ("top5_percent", real(|c| c.top5_percent)),
+        ("steps", whole(|c| c.history.steps)),
+        ("images_seen", whole(|c| c.history.images_seen)),
+        ("image_bytes", whole(|c| c.image_bytes)),
+        ("label_bytes", whole(|c| c.label_bytes)),
+        ("proxy_seconds", real(|c| c.seconds.proxy)),
+        ("compress_seconds", real(|c| c.seconds.compress)),
+        ("train_seconds", real(|c| c.seconds.train)),
+        ("eval_seconds", real(|c| c.seconds.eval)),
+        ("program", text(|c| &c.program)),
+        ("machine", text(|c| &c.machine)),
+    ];
+    Ok(write_table(path, &RecordBatch::try_from_iter(columns)?)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::runner::tests::{Pretend, SILENT, plan};
+    use crate::bench::{cells, runner, write_results};
+    use crate::report::Clear;
+
+    #[test]
+    fn the_table_states_gains_over_random_and_every_derived_file_is_there() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let cells = runner::run(&plan(), &mut Pretend::default(), dir.path(), &SILENT).expect("done");
+        let rows = table(&plan(), &cells);
+        assert_eq!((rows[0].method.as_str(), rows[0].gain.clone(), rows[0].top1.mean), ("random", None, 20.0));
+        let gain = rows[1].gain.clone().expect("over random");
+        assert_eq!((gain.mean, gain.half_width, gain.clear), (5.0, Some(0.0), Clear::Better));
+        assert_eq!((rows[1].score_seconds, rows[1].crop.as_str()), (3.0, "0.5 to 1"));
+        write_results(&plan(), &cells, dir.path()).expect("written");
+        for name in ["table.md", "results.csv", "results.parquet", "report.html"] {
+            assert!(dir.path().join(name).exists(), "{name}");
+        }
+        assert_eq!(std::fs::read_to_string(dir.path().join("results.csv")).expect("there").lines().count(), 5);
+        assert_eq!(cells::read_all(&plan(), dir.path()).expect("read"), cells);
+    }
+}

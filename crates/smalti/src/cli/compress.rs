@@ -1,0 +1,139 @@
+//! `smalti compress` and `smalti verify`.
+
+use super::{Done, Form, args, print, print_json};
+use crate::pipeline::{self, Outcome, Overwrite, Request};
+use crate::recipe::{ProxyRecipe, Recipe};
+use crate::run::working_folder;
+use crate::stages::Given;
+use crate::ui::{Ui, bytes, count};
+use anyhow::Result;
+use serde_json::json;
+use smalti_data::manifest::Manifest;
+
+pub(super) const EXAMPLE: &str = "\
+Example: ten images per class, each a mosaic of four easy ones
+  smalti compress photos --ipc 10 --out photos-ipc10
+
+A recipe holds the same settings in TOML:
+  ipc = 10
+  preset = \"pca\"
+  size = 96
+  [proxy]
+  epochs = 10";
+
+pub(super) const VERIFY_EXAMPLE: &str = "\
+Example:
+  smalti verify photos-ipc10";
+
+pub(super) fn run(args: &args::Compress, form: Form, ui: &Ui) -> Result<Done> {
+    let file = args.recipe.as_deref().map(Recipe::read).transpose()?.unwrap_or_default();
+    let request = Request {
+        source: &args.source,
+        columns: args.columns.options(),
+        out: &args.out,
+        recipe: flags(args).over(file),
+        given: given(args),
+        overwrite: if args.force { Overwrite::Replace } else { Overwrite::Refuse },
+        precision: args.machine.precision.into(),
+        threads: args.machine.threads,
+    };
+    let outcome = pipeline::compress(&request, ui)?;
+    match form {
+        Form::Json => print_json(&facts(&outcome, &args.out))?,
+        Form::Text => print(&text(&outcome, args))?,
+    }
+    Ok(Done::skipping(outcome.manifest.skipped.len()))
+}
+
+/// What the flags say, as a recipe.
+fn flags(args: &args::Compress) -> Recipe {
+    Recipe {
+        name: None,
+        ipc: args.ipc,
+        preset: args.preset.clone(),
+        grid: args.grid,
+        metric: args.metric.clone(),
+        rule: args.rule.clone(),
+        size: args.size,
+        holdout: args.holdout,
+        seed: args.seed,
+        format: args.format.map(Into::into),
+        on_small_class: args.on_small_class.map(Into::into),
+        licence: args.licence.clone(),
+        proxy: ProxyRecipe {
+            network: args.proxy.proxy.clone(),
+            size: args.proxy.proxy_size,
+            epochs: args.proxy.proxy_epochs,
+            seeds: args.proxy.proxy_seeds,
+            ..ProxyRecipe::default()
+        },
+    }
+}
+
+fn given(args: &args::Compress) -> Given {
+    match (&args.scores, &args.selection) {
+        (Some(path), _) => Given::Scores(path.clone(), args.hard_end.map(Into::into)),
+        (_, Some(path)) => Given::Selection(path.clone()),
+        (None, None) => Given::Nothing,
+    }
+}
+
+fn facts(outcome: &Outcome, out: &std::path::Path) -> serde_json::Value {
+    let Manifest { images, skipped, image_bytes, label_bytes, grid, size, .. } = &outcome.manifest;
+    json!({
+        "out": out,
+        "classes": outcome.manifest.classes.len(),
+        "images": images.len(),
+        "ipc": outcome.manifest.ipc,
+        "grid": grid,
+        "size": size,
+        "image_bytes": image_bytes,
+        "label_bytes": label_bytes,
+        "source_images": outcome.samples.rows.len(),
+        "holdout_images": pipeline::held_out(&outcome.samples),
+        "skipped": skipped,
+        "short": outcome.manifest.short,
+        "method": outcome.manifest.method,
+        "seed": outcome.manifest.seed,
+    })
+}
+
+/// The result, and what to do with it.
+fn text(outcome: &Outcome, args: &args::Compress) -> String {
+    let manifest = &outcome.manifest;
+    let source: u64 = outcome.samples.rows.iter().map(|s| s.bytes).sum();
+    let mut text = format!(
+        "{}: {} in {}, {} instead of {}\n",
+        args.out.display(),
+        count(manifest.images.len() as u64, "image"),
+        count(manifest.classes.len() as u64, "class"),
+        bytes(manifest.image_bytes + manifest.label_bytes),
+        bytes(source)
+    );
+    for (class, images) in &manifest.short {
+        text.push_str(&format!("class `{class}` has only {images}\n"));
+    }
+    if !manifest.skipped.is_empty() {
+        text.push_str(&format!("{} skipped; manifest.json names them\n", count(manifest.skipped.len() as u64, "unreadable image")));
+    }
+    let held = pipeline::held_out(&outcome.samples);
+    let split = if held > 0 { " --split holdout" } else { "" };
+    text.push_str(&format!("working tables: {}\n", working_folder(&args.out).display()));
+    text.push_str(&format!("next: smalti train {} --test {}{split}\n", args.out.display(), args.source.display()));
+    text
+}
+
+pub(super) fn verify(args: &args::Verify, form: Form) -> Result<Done> {
+    let manifest = smalti_data::verify::verify(&args.dir)?;
+    match form {
+        Form::Json => print_json(&json!({"verified": true, "images": manifest.images.len(), "image_bytes": manifest.image_bytes}))?,
+        Form::Text => print(&format!(
+            "{}: {} in {}, {}: every file, size, hash, label and count is right\n",
+            args.dir.display(),
+            count(manifest.images.len() as u64, "image"),
+            count(manifest.classes.len() as u64, "class"),
+            bytes(manifest.image_bytes)
+        ))?,
+    }
+    Ok(Done::All)
+}

@@ -1,0 +1,98 @@
+//! `smalti train`.
+
+use super::args::SplitName;
+use super::{Done, Form, args, print, print_json};
+use crate::error::usage;
+use crate::run::working_folder;
+use crate::sources::{TestSet, TrainSet, budget};
+use crate::students::{Summary, Training, TrainingRecipe, summarise, train_one, warn_of_few_steps};
+use crate::ui::{Ui, bytes, count};
+use anyhow::Result;
+use smalti_data::source::Source;
+use smalti_data::tables::Samples;
+use smalti_learn::checkpoint;
+use smalti_learn::engine::Engine;
+
+pub(super) const EXAMPLE: &str = "\
+Example: three small students on a compressed set, measured on the test part of its source
+  smalti train photos-ipc10 --test photos --student convnet-3 --protocol small";
+
+pub(super) fn run(args: &args::Train, form: Form, ui: &Ui) -> Result<Done> {
+    let training = recipe(args).settle()?;
+    if args.seeds == 0 {
+        return Err(usage("no student is to be trained", "give --seeds 3, or leave it out"));
+    }
+    let train = TrainSet::open(&args.dir, &args.columns.options(), args.size, ui)?;
+    let test = open_test(args, &train, ui)?;
+    let engine = Engine::start(args.machine.precision.into(), args.machine.threads)?;
+    let scratch = std::env::temp_dir();
+    let train_store = train.load(&budget(&scratch))?;
+    let test_store = test.load(train.layout.size, training.fit, &budget(&scratch))?;
+    warn_of_few_steps(&training, train_store.len(), ui);
+    let stores = (&train_store, &test_store, train.classes.len());
+    let name = args.dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let mut runs = Vec::new();
+    for seed in args.seed..args.seed.saturating_add(args.seeds) {
+        let (result, network) = train_one(&name, &training, stores, seed, &engine, ui)?;
+        runs.push(result);
+        if let Some(path) = &args.save {
+            checkpoint::save(&network, path)?;
+        }
+    }
+    let summary = summarise(&training, &train, (train_store.len(), test_store.len()), &engine, runs);
+    match form {
+        Form::Json => print_json(&summary)?,
+        Form::Text => print(&text(&name, &training, &summary))?,
+    }
+    Ok(Done::skipping(train.skipped() + test.skipped()))
+}
+
+fn recipe(args: &args::Train) -> TrainingRecipe {
+    TrainingRecipe {
+        student: args.student.clone(),
+        protocol: args.protocol.clone(),
+        augment: args.augment.clone(),
+        images_seen: args.images_seen,
+        epochs: args.epochs,
+        batch: args.batch,
+        learning_rate: args.learning_rate,
+        crop_min: args.crop_min,
+    }
+}
+
+fn open_test(args: &args::Train, train: &TrainSet, ui: &Ui) -> Result<TestSet> {
+    match args.split {
+        SplitName::Test => TestSet::open(&args.test, &args.columns.options(), train, ui),
+        SplitName::Holdout => {
+            let samples = Samples::read(&working_folder(&args.dir).join("samples.parquet"))?;
+            TestSet::holdout(Source::open(&args.test, &args.columns.options())?, samples, &train.classes)
+        }
+    }
+}
+
+/// The result with its protocol.
+fn text(name: &str, training: &Training, summary: &Summary) -> String {
+    let spread = |sd: Option<f64>| sd.map_or(String::new(), |sd| format!(" ± {sd:.1}"));
+    let mut text = format!(
+        "{name}: top-1 {:.1}{} %, top-5 {:.1}{} % (n = {}, {})\n",
+        summary.top1_percent,
+        spread(summary.top1_sd),
+        summary.top5_percent,
+        spread(summary.top5_sd),
+        summary.runs.len(),
+        count(summary.test_images, "test image")
+    );
+    let rate = summary.runs.iter().map(|r| r.images_per_second).sum::<f64>() / summary.runs.len() as f64;
+    text.push_str(&format!(
+        "trained on {}, {} of images and {} of labels, at {rate:.0} images/s ({}, {})\n",
+        count(summary.train_images, "image"),
+        bytes(summary.image_bytes),
+        bytes(summary.label_bytes),
+        summary.precision,
+        count(summary.threads as u64, "thread")
+    ));
+    for (what, value) in training.describe() {
+        text.push_str(&format!("  {what:<13} {value}\n"));
+    }
+    text
+}

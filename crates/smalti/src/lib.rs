@@ -1,0 +1,33 @@
+//! Smalti compresses a labelled image data set to N images per class, keeps hard labels only, and measures what the result is worth.
+//!
+//! Read [`pipeline`] first: it shows the whole of `compress` on one screen. Then:
+//!
+//! | part | module |
+//! |---|---|
+//! | settings: flags over files over presets | [`recipe`], [`presets`] |
+//! | the stages of the pipeline | [`stages`], [`run`] |
+//! | students on a set, several seeds | [`students`], [`sources`] |
+//! | methods against each other | [`bench`] |
+//! | the page | [`report`] |
+//! | images without a download | [`demo`] |
+
+pub mod bench;
+pub mod cli;
+pub mod demo;
+pub mod error;
+pub mod inspect;
+pub mod methods;
+pub mod pipeline;
+pub mod presets;
+pub mod recipe;
+pub mod report;
+pub mod run;
+pub mod sources;
+pub mod stages;
+pub mod students;
+pub mod ui;
+
+/// The README's code is compiled with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+pub struct Readme;

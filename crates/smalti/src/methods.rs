@@ -1,0 +1,134 @@
+//! Every list of the program in one place: what `smalti methods` prints, `docs/methods.md` shows and a test compares.
+
+use crate::presets::PRESETS;
+use serde::Serialize;
+use smalti_learn::augment::AUGMENTS;
+use smalti_learn::nets::FAMILIES;
+use smalti_learn::protocols::PROTOCOLS;
+use smalti_select::{HardEnd, METRICS, Needs, RULES};
+use std::fmt::Write;
+
+/// One list.
+#[derive(Debug, Serialize)]
+pub struct Family {
+    /// What the entries are: `Metrics`.
+    pub name: &'static str,
+    /// How an entry is chosen: `--metric`.
+    pub flag: &'static str,
+    /// Names of the columns.
+    pub columns: Vec<&'static str>,
+    /// One row per entry.
+    pub rows: Vec<Vec<String>>,
+}
+
+/// All lists.
+pub fn families() -> Vec<Family> {
+    let text = |parts: &[&str]| parts.iter().map(|part| (*part).to_owned()).collect::<Vec<_>>();
+    let preset = |p: &crate::presets::Preset| {
+        let made = format!("{}{}, grid {}", p.rule, p.metric.map_or(String::new(), |m| format!(" by {m}")), p.grid);
+        text(&[p.name, p.about, &made, p.paper])
+    };
+    let metric = |m: &smalti_select::Metric| {
+        let hard = if m.hard == HardEnd::High { "high" } else { "low" };
+        text(&[m.name, m.about, m.formula, hard, m.pass.name(), m.cost, m.paper])
+    };
+    let rule = |r: &smalti_select::Rule| {
+        let needs = if r.needs == Needs::Scores { "a metric" } else { "nothing" };
+        text(&[r.name, r.about, needs, r.fails, r.paper])
+    };
+    let protocol = |p: &smalti_learn::protocols::Protocol| {
+        let recipe = crate::students::TrainingRecipe { protocol: Some(p.name.to_owned()), ..Default::default() };
+        let full = recipe.settle().map(|training| {
+            let parts = training.describe().into_iter().filter(|(name, _)| name != "protocol" && name != "student");
+            parts.map(|(name, value)| format!("{name}: {value}")).collect::<Vec<_>>().join("; ")
+        });
+        text(&[p.name, p.about, &full.unwrap_or_default(), p.paper])
+    };
+    vec![
+        Family {
+            name: "Presets",
+            flag: "--preset",
+            columns: vec!["name", "what it does", "made of", "paper"],
+            rows: PRESETS.iter().map(preset).collect(),
+        },
+        Family {
+            name: "Metrics",
+            flag: "--metric",
+            columns: vec!["name", "what it measures", "formula", "hard end", "pass", "cost", "paper"],
+            rows: METRICS.iter().map(metric).collect(),
+        },
+        Family {
+            name: "Rules",
+            flag: "--rule",
+            columns: vec!["name", "what it keeps", "needs", "fails when", "paper"],
+            rows: RULES.iter().map(rule).collect(),
+        },
+        Family {
+            name: "Networks",
+            flag: "--student, --proxy",
+            columns: vec!["names", "what they are", "paper"],
+            rows: FAMILIES.iter().map(|f| text(&[f.grammar, f.about, f.paper])).collect(),
+        },
+        Family {
+            name: "Augmentations",
+            flag: "--augment",
+            columns: vec!["name", "what a step sees", "paper"],
+            rows: AUGMENTS.iter().map(|a| text(&[a.name, a.about, a.paper])).collect(),
+        },
+        Family {
+            name: "Protocols",
+            flag: "--protocol",
+            columns: vec!["name", "what it is", "in full", "paper"],
+            rows: PROTOCOLS.iter().map(protocol).collect(),
+        },
+    ]
+}
+
+/// All lists as Markdown.
+pub fn markdown() -> String {
+    let mut out = String::new();
+    for family in families() {
+        let _ = writeln!(out, "## {} (`{}`)\n", family.name, family.flag);
+        let _ = writeln!(out, "| {} |", family.columns.join(" | "));
+        let _ = writeln!(out, "|{}", "---|".repeat(family.columns.len()));
+        for row in &family.rows {
+            let cells: Vec<String> = row.iter().map(|cell| cell.replace('|', "\\|")).collect();
+            let _ = writeln!(out, "| {} |", cells.join(" | "));
+        }
+        out.push('\n');
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn names_are_unique_and_no_cell_is_empty() {
+        for family in families() {
+            let names: HashSet<&String> = family.rows.iter().map(|row| &row[0]).collect();
+            assert_eq!(names.len(), family.rows.len(), "{}", family.name);
+            for row in &family.rows {
+                assert!(row.len() == family.columns.len() && row.iter().all(|cell| !cell.is_empty()), "{row:?}");
+            }
+        }
+    }
+
+    /// Run with UPDATE_DOCS=1 to write the page anew.
+    #[test]
+    fn the_page_in_docs_is_this_list() {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/methods.md");
+        let text = format!(
+            "# Methods\n\nWhat `smalti methods` prints: made from the program's own lists, do not edit. A test keeps it true; \
+             `UPDATE_DOCS=1 make test` writes it anew.\n\n{}",
+            markdown()
+        );
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            smalti_data::files::write_bytes(&path, text.as_bytes()).expect("the folder can be written");
+        }
+        let known = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(known == text, "docs/methods.md is out of date: run UPDATE_DOCS=1 make test");
+    }
+}

@@ -1,0 +1,91 @@
+//! Presets: the published ways to make a small set, each a rule, a metric and a grid. Command line, recipes and documents read this list.
+
+use crate::error::unknown;
+use anyhow::Result;
+
+/// A named combination of the prune and combine stages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Preset {
+    /// Name on the command line.
+    pub name: &'static str,
+    /// One sentence.
+    pub about: &'static str,
+    /// Where it comes from.
+    pub paper: &'static str,
+    /// Metric of the scores, where the rule needs them.
+    pub metric: Option<&'static str>,
+    /// Rule that chooses.
+    pub rule: &'static str,
+    /// Tiles per side.
+    pub grid: u32,
+}
+
+/// All presets.
+pub const PRESETS: &[Preset] = &[
+    Preset {
+        name: "pca",
+        about: "prune the easiest images by EL2N, combine four whole ones per stored image; train with crops inside one tile",
+        paper: "arXiv 2502.06434",
+        metric: Some("el2n"),
+        rule: "easy-first",
+        grid: 2,
+    },
+    Preset {
+        name: "random",
+        about: "a class-balanced random subset: the baseline that every gain is measured against",
+        paper: "arXiv 2204.08499 (a strong baseline at small budgets)",
+        metric: None,
+        rule: "random",
+        grid: 1,
+    },
+    Preset {
+        name: "random-mosaic",
+        about: "four random whole images per stored image: the combine stage alone",
+        paper: "arXiv 2205.14959 (IDC's multi-formation without optimisation)",
+        metric: None,
+        rule: "random",
+        grid: 2,
+    },
+    Preset {
+        name: "el2n-easy",
+        about: "the images with the smallest EL2N, class-balanced",
+        paper: "arXiv 2107.07075; reversed as in arXiv 2502.06434",
+        metric: Some("el2n"),
+        rule: "easy-first",
+        grid: 1,
+    },
+    Preset {
+        name: "el2n-hard",
+        about: "the images with the largest EL2N, class-balanced: the published direction, for mild pruning only",
+        paper: "arXiv 2107.07075",
+        metric: Some("el2n"),
+        rule: "hard-first",
+        grid: 1,
+    },
+];
+
+/// The preset with this name.
+///
+/// # Errors
+/// For an unknown name; the hint lists the known ones.
+pub fn preset(name: &str) -> Result<&'static Preset> {
+    PRESETS.iter().find(|p| p.name == name).ok_or_else(|| unknown("preset", name, PRESETS.iter().map(|p| p.name)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_every_part_is_in_its_list() {
+        for (at, preset) in PRESETS.iter().enumerate() {
+            assert!(PRESETS[..at].iter().all(|other| other.name != preset.name), "{}", preset.name);
+            assert!(preset.paper.contains("arXiv") && preset.about.len() > 20, "{}", preset.name);
+            let rule = smalti_select::rule(preset.rule).expect("a rule of the list");
+            assert_eq!(rule.needs == smalti_select::Needs::Scores, preset.metric.is_some(), "{}", preset.name);
+            if let Some(metric) = preset.metric {
+                smalti_select::metric(metric).expect("a metric of the list");
+            }
+        }
+    }
+}

@@ -1,0 +1,353 @@
+//! Recipes: the settings of `compress` as TOML. What a person gives is partial; what a run saves is complete.
+
+use crate::error::{failure, near, unknown, usage};
+use crate::presets::{PRESETS, preset};
+use anyhow::{Context, Result};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use smalti_data::crop::CropRange;
+use smalti_data::mosaic::Layout;
+use smalti_data::write::OutputFormat;
+use smalti_learn::optim::OptimiserSpec;
+use smalti_learn::proxy::ProxySpec;
+use smalti_select::{Needs, OnSmallClass};
+use std::path::Path;
+
+/// Settings of `compress` as far as they were given: by flags, or by a recipe file.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Recipe {
+    /// Name of the set, for its card.
+    pub name: Option<String>,
+    /// Written images per class.
+    pub ipc: Option<u32>,
+    /// A row of [`PRESETS`]: where grid, metric and rule come from when they are not given.
+    pub preset: Option<String>,
+    /// Tiles per side of a stored image.
+    pub grid: Option<u32>,
+    /// Metric of the scores.
+    pub metric: Option<String>,
+    /// Rule that chooses.
+    pub rule: Option<String>,
+    /// Side of the stored images in pixels.
+    pub size: Option<u32>,
+    /// Part of the training images kept out for measuring choices, from 0 to below 1.
+    pub holdout: Option<f64>,
+    /// Key of every random choice.
+    pub seed: Option<u64>,
+    /// What is written.
+    pub format: Option<OutputFormat>,
+    /// What to do about a class with too few images.
+    pub on_small_class: Option<OnSmallClass>,
+    /// Licence of the source images as the Hugging Face Hub spells it.
+    pub licence: Option<String>,
+    /// The scoring networks.
+    #[serde(default)]
+    pub proxy: ProxyRecipe,
+}
+
+/// Settings of the scoring networks as far as they were given.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ProxyRecipe {
+    /// Network name.
+    pub network: Option<String>,
+    /// Side of the images that it sees, in pixels.
+    pub size: Option<u32>,
+    /// Passes over the training images.
+    pub epochs: Option<u32>,
+    /// Networks whose scores are averaged.
+    pub seeds: Option<u32>,
+    /// Images per step.
+    pub batch: Option<u32>,
+    /// Peak learning rate of AdamW.
+    pub learning_rate: Option<f64>,
+    /// Smallest area of a training crop, as a part of the image.
+    pub crop_min: Option<f64>,
+    /// Epochs, from 0, after which every image is looked at without augmentation.
+    pub eval_epochs: Option<Vec<u32>>,
+}
+
+/// Complete settings of `compress`; what a set carries as `recipe.toml`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[allow(missing_docs, reason = "the fields of Recipe, made complete")]
+pub struct Settings {
+    pub name: String,
+    pub ipc: u32,
+    pub preset: String,
+    pub grid: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metric: Option<String>,
+    pub rule: String,
+    pub size: u32,
+    pub holdout: f64,
+    pub seed: u64,
+    pub format: OutputFormat,
+    pub on_small_class: OnSmallClass,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub licence: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<ProxySettings>,
+}
+
+/// Complete settings of the scoring networks.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[allow(missing_docs, reason = "the fields of ProxyRecipe, made complete")]
+pub struct ProxySettings {
+    pub network: String,
+    pub size: u32,
+    pub epochs: u32,
+    pub seeds: u32,
+    pub batch: u32,
+    pub learning_rate: f64,
+    pub crop_min: f64,
+    pub eval_epochs: Vec<u32>,
+}
+
+/// Most scoring networks of one run; their seeds are `seed * 100 + i`.
+const MAX_PROXIES: u32 = 100;
+
+/// Largest side that scoring networks see unless told otherwise: a ranking needs less detail than a student.
+const PROXY_SIZE: u32 = 64;
+
+/// Largest side of stored images unless told otherwise: the benchmark's.
+const LARGEST_DEFAULT_SIZE: u32 = 224;
+
+impl Recipe {
+    /// Reads a recipe file.
+    ///
+    /// # Errors
+    /// When it cannot be read, is not TOML, or has an unknown key (the near ones are listed).
+    pub fn read(path: &Path) -> Result<Recipe> {
+        let text = String::from_utf8(smalti_data::files::read(path)?)
+            .map_err(|_| failure(format!("the recipe `{}` is not UTF-8 text", path.display()), "save it as UTF-8"))?;
+        parse(&text).with_context(|| format!("in the recipe `{}`", path.display()))
+    }
+
+    /// These settings, and those of `below` where none is given here.
+    pub fn over(self, below: Recipe) -> Recipe {
+        Recipe {
+            name: self.name.or(below.name),
+            ipc: self.ipc.or(below.ipc),
+            preset: self.preset.or(below.preset),
+            grid: self.grid.or(below.grid),
+            metric: self.metric.or(below.metric),
+            rule: self.rule.or(below.rule),
+            size: self.size.or(below.size),
+            holdout: self.holdout.or(below.holdout),
+            seed: self.seed.or(below.seed),
+            format: self.format.or(below.format),
+            on_small_class: self.on_small_class.or(below.on_small_class),
+            licence: self.licence.or(below.licence),
+            proxy: self.proxy.over(below.proxy),
+        }
+    }
+
+    /// Checks all that can be checked before the images are seen, and fills in what depends on them: `typical_side` is the side in
+    /// pixels of a typical source image, `name` a name for the set if it has none.
+    ///
+    /// # Errors
+    /// For names that are in no list and numbers out of range, with the flag that mends it.
+    pub fn settle(&self, name: &str, typical_side: u32) -> Result<Settings> {
+        let preset = preset(self.preset.as_deref().unwrap_or(PRESETS[0].name))?;
+        let rule = smalti_select::rule(self.rule.as_deref().unwrap_or(preset.rule))?;
+        let needs_scores = rule.needs == Needs::Scores;
+        let metric = self.metric.as_deref().or(preset.metric);
+        if needs_scores && metric.is_none() {
+            return Err(usage(format!("the rule `{}` needs a metric", rule.name), "add --metric el2n; `smalti methods` lists them"));
+        }
+        let Some(ipc) = self.ipc.filter(|&ipc| ipc > 0) else {
+            return Err(usage("how many images per class?", "add --ipc 10, or `ipc = 10` to the recipe"));
+        };
+        let size = self.size.unwrap_or_else(|| typical_side.clamp(1, LARGEST_DEFAULT_SIZE));
+        let layout = Layout::new(self.grid.unwrap_or(preset.grid), size)?;
+        let holdout = self.holdout.unwrap_or(0.0);
+        if !(0.0..1.0).contains(&holdout) {
+            return Err(usage(format!("a hold-out of {holdout} is no part of the images"), "give --holdout 0.1, or another number from 0 to below 1"));
+        }
+        Ok(Settings {
+            name: self.name.clone().unwrap_or_else(|| name.to_owned()),
+            ipc,
+            preset: preset.name.to_owned(),
+            grid: layout.grid,
+            metric: metric.filter(|_| needs_scores).map(str::to_owned),
+            rule: rule.name.to_owned(),
+            size,
+            holdout,
+            seed: self.seed.unwrap_or(0),
+            format: self.format.unwrap_or(OutputFormat::Folder),
+            on_small_class: self.on_small_class.unwrap_or(OnSmallClass::Refuse),
+            licence: self.licence.clone(),
+            proxy: if needs_scores { Some(self.proxy.settle(size)?) } else { None },
+        })
+    }
+}
+
+impl ProxyRecipe {
+    /// These settings, and those of `below` where none is given here.
+    pub fn over(self, below: ProxyRecipe) -> ProxyRecipe {
+        ProxyRecipe {
+            network: self.network.or(below.network),
+            size: self.size.or(below.size),
+            epochs: self.epochs.or(below.epochs),
+            seeds: self.seeds.or(below.seeds),
+            batch: self.batch.or(below.batch),
+            learning_rate: self.learning_rate.or(below.learning_rate),
+            crop_min: self.crop_min.or(below.crop_min),
+            eval_epochs: self.eval_epochs.or(below.eval_epochs),
+        }
+    }
+
+    /// Complete settings for a set of images of `image_size` px.
+    ///
+    /// # Errors
+    /// For numbers out of range.
+    pub fn settle(&self, image_size: u32) -> Result<ProxySettings> {
+        let size = self.size.unwrap_or(image_size.min(PROXY_SIZE));
+        let epochs = self.epochs.unwrap_or(10);
+        let seeds = self.seeds.unwrap_or(2);
+        let network = if size < PROXY_SIZE { "convnet-3/64" } else { "convnet-4/64" };
+        let settled = ProxySettings {
+            network: smalti_learn::nets::full_name(self.network.as_deref().unwrap_or(network)),
+            size,
+            epochs,
+            seeds,
+            batch: self.batch.unwrap_or(128),
+            learning_rate: self.learning_rate.unwrap_or(1e-3),
+            crop_min: self.crop_min.unwrap_or(0.25),
+            eval_epochs: self.eval_epochs.clone().unwrap_or_else(|| vec![epochs.saturating_sub(1)]),
+        };
+        let bad = |what: String, hint: &str| Err(usage(what, hint));
+        if epochs == 0 || settled.batch == 0 || seeds == 0 || seeds > MAX_PROXIES {
+            let hint = "give --proxy-epochs, --proxy-seeds (at most 100) and a batch of at least 1";
+            return bad(format!("{seeds} proxies of {epochs} epochs with batches of {} score nothing", settled.batch), hint);
+        }
+        if !settled.eval_epochs.iter().all(|&e| e < epochs) || settled.eval_epochs.is_empty() {
+            let hint = "count epochs from 0, and name at least one below `epochs`";
+            return bad(format!("eval-epochs {:?} are not epochs of {epochs}", settled.eval_epochs), hint);
+        }
+        settled.crop().check()?;
+        Ok(settled)
+    }
+}
+
+impl ProxySettings {
+    fn crop(&self) -> CropRange {
+        CropRange { scale: (self.crop_min, 1.0), ..CropRange::default() }
+    }
+
+    /// What the training loop needs.
+    pub fn spec(&self) -> ProxySpec {
+        ProxySpec {
+            network: self.network.clone(),
+            epochs: self.epochs,
+            batch: self.batch,
+            optimiser: OptimiserSpec::AdamW { learning_rate: self.learning_rate, weight_decay: 0.01 },
+            crop: self.crop(),
+            eval_epochs: self.eval_epochs.clone(),
+        }
+    }
+
+    /// The seeds of the proxies behind the set with this `seed`: no two sets share one.
+    pub fn seeds_for(&self, seed: u64) -> Vec<u64> {
+        (0..u64::from(self.seeds)).map(|i| seed.wrapping_mul(u64::from(MAX_PROXIES)).wrapping_add(i)).collect()
+    }
+}
+
+impl Settings {
+    /// Tiles and size of the stored images.
+    pub fn layout(&self) -> Layout {
+        Layout { grid: self.grid, size: self.size }
+    }
+
+    /// The text of `recipe.toml`.
+    pub fn to_toml(&self) -> String {
+        let head = "# Every setting of `smalti compress`. The same source with `--recipe` and this file gives the same set.\n\n";
+        head.to_owned() + &toml::to_string(self).expect("settings are tables of numbers and strings")
+    }
+}
+
+/// Parses TOML strictly: an unknown key is an error that lists the near ones.
+///
+/// # Errors
+/// Syntax errors with their line, and unknown keys.
+pub fn parse<T: DeserializeOwned>(text: &str) -> Result<T> {
+    toml::from_str(text).map_err(|error| {
+        let message = error.message().to_owned();
+        let line = error.span().map_or(0, |span| text[..span.start.min(text.len())].lines().count().max(1));
+        let mut names = message.split('`').skip(1).step_by(2);
+        match names.next() {
+            Some(key) if message.starts_with("unknown field") => {
+                let known: Vec<&str> = names.collect();
+                let near = near(key, &known);
+                let list = format!("known keys here: {}", known.join(", "));
+                let hint = if near.is_empty() { list } else { format!("did you mean `{}`? {list}", near.join("` or `")) };
+                usage(format!("unknown key `{key}` in line {line}"), hint)
+            }
+            Some(name) if message.starts_with("unknown variant") => unknown(&format!("value in line {line}"), name, names),
+            _ => usage(format!("line {line}: {message}"), "see `smalti compress --help` for an example recipe"),
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::hint_of;
+
+    #[test]
+    fn flags_win_over_the_file_and_the_file_over_the_preset() {
+        let file: Recipe = parse("ipc = 5\npreset = \"pca\"\nseed = 3\n[proxy]\nepochs = 4\n").expect("a recipe");
+        let flags = Recipe { ipc: Some(7), grid: Some(3), ..Recipe::default() };
+        let settings = flags.over(file).settle("set", 96).expect("settled");
+        assert_eq!((settings.ipc, settings.grid, settings.seed, settings.size), (7, 3, 3, 96));
+        assert_eq!((settings.rule.as_str(), settings.metric.as_deref()), ("easy-first", Some("el2n")));
+        let proxy = settings.proxy.expect("easy-first needs scores");
+        assert_eq!((proxy.epochs, proxy.eval_epochs, proxy.size, proxy.network.as_str()), (4, vec![3], 64, "convnet-4/64-bn"));
+    }
+
+    #[test]
+    fn the_saved_recipe_settles_to_itself() {
+        for name in PRESETS.iter().map(|p| p.name) {
+            let recipe = Recipe { ipc: Some(2), preset: Some(name.into()), licence: Some("mit".into()), ..Recipe::default() };
+            let settings = recipe.settle("set", 500).expect("settled");
+            assert_eq!(settings.size, 224, "the default is not above the benchmark's size");
+            let again: Recipe = parse(&settings.to_toml()).expect("it parses");
+            assert_eq!(again.settle("other", 1).expect("settled"), settings);
+        }
+    }
+
+    #[test]
+    fn an_unknown_key_lists_the_near_ones() {
+        let error = parse::<Recipe>("ipc = 5\nmetrik = \"el2n\"\n").expect_err("refused");
+        assert_eq!(error.to_string(), "unknown key `metrik` in line 2");
+        assert!(hint_of(&error).expect("a hint").starts_with("did you mean `metric`?"));
+        let error = parse::<Recipe>("ipc = 5\nformat = \"fodler\"\n").expect_err("refused");
+        assert!(hint_of(&error).expect("a hint").starts_with("did you mean `folder`?"), "{error}");
+    }
+
+    #[test]
+    fn impossible_settings_are_refused_before_any_work() {
+        let base = || Recipe { ipc: Some(1), ..Recipe::default() };
+        let proxy = |proxy| Recipe { proxy, ..base() };
+        for recipe in [
+            Recipe::default(),
+            Recipe { ipc: Some(0), ..base() },
+            Recipe { preset: Some("nope".into()), ..base() },
+            Recipe { rule: Some("nope".into()), ..base() },
+            Recipe { grid: Some(0), ..base() },
+            Recipe { size: Some(1 << 20), ..base() },
+            Recipe { holdout: Some(1.0), ..base() },
+            Recipe { holdout: Some(f64::NAN), ..base() },
+            proxy(ProxyRecipe { epochs: Some(0), ..ProxyRecipe::default() }),
+            proxy(ProxyRecipe { seeds: Some(101), ..ProxyRecipe::default() }),
+            proxy(ProxyRecipe { eval_epochs: Some(vec![10]), ..ProxyRecipe::default() }),
+            proxy(ProxyRecipe { crop_min: Some(0.0), ..ProxyRecipe::default() }),
+        ] {
+            let error = recipe.settle("set", 32).expect_err("refused");
+            assert!(hint_of(&error).is_some(), "{error}");
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! The table of results as Markdown that is aligned enough to read in a terminal, and as CSV.
+
+use super::columns::{Kind, SETTINGS};
+use super::data::{Clear, MeanSd, TableRow};
+use super::words;
+
+/// A column: its head, and a cell per row.
+struct Column {
+    head: String,
+    kind: Kind,
+    cells: Vec<String>,
+}
+
+/// The table as Markdown; `baseline` is the method that gains are over.
+///
+/// IPC and student always show, other settings where rows differ. An interval that covers zero is marked `(unclear)`.
+pub fn terminal(rows: &[TableRow], baseline: &str) -> String {
+    let columns = columns(rows, baseline);
+    let widths: Vec<usize> = columns.iter().map(Column::width).collect();
+    let mut text = String::new();
+    let mut line = |cells: Vec<String>| text.push_str(&format!("| {} |\n", cells.join(" | ")));
+    line(columns.iter().zip(&widths).map(|(column, &width)| pad(&column.head, width, column.kind)).collect());
+    let rule = |column: &Column, width: usize| match column.kind {
+        Kind::Text => "-".repeat(width),
+        Kind::Number => format!("{}:", "-".repeat(width - 1)),
+    };
+    line(columns.iter().zip(&widths).map(|(column, &width)| rule(column, width)).collect());
+    for row in 0..rows.len() {
+        line(columns.iter().zip(&widths).map(|(column, &width)| pad(&column.cells[row], width, column.kind)).collect());
+    }
+    text
+}
+
+fn columns(rows: &[TableRow], baseline: &str) -> Vec<Column> {
+    let each = |cell: &dyn Fn(&TableRow) -> String| rows.iter().map(cell).collect::<Vec<_>>();
+    let number = |head: &str, cells| Column { head: head.to_owned(), kind: Kind::Number, cells };
+    let mut columns = vec![Column { head: "method".into(), kind: Kind::Text, cells: each(&|row| plain(&row.method)) }];
+    let mut top1 = "top-1".to_owned();
+    for setting in SETTINGS {
+        if setting.varies(rows) || matches!(setting.name, "IPC" | "student") {
+            let cells = each(&|row| plain(&(setting.value)(row)));
+            columns.push(Column { head: setting.name.to_owned(), kind: setting.kind, cells });
+        } else if let ("n", Some(row)) = (setting.name, rows.first()) {
+            top1 = format!("top-1 (n={})", row.n);
+        }
+    }
+    columns.push(number(&top1, spreads(rows.iter().map(|row| mean_parts(&row.top1)))));
+    columns.push(number("top-5", spreads(rows.iter().map(|row| mean_parts(&row.top5)))));
+    let gains = rows.iter().zip(spreads(rows.iter().map(gain_parts)));
+    let gains = gains.map(|(row, text)| text + gain_mark(row)).collect();
+    let gains = Column { head: format!("over {}", plain(baseline)), kind: Kind::Number, cells: flush(gains) };
+    columns.push(gains);
+    columns.push(number("size", each(&|row| words::bytes(row.total_bytes()))));
+    columns.push(number("training", each(&|row| words::seconds(row.train_seconds))));
+    columns
+}
+
+fn mean_parts(value: &MeanSd) -> (String, Option<String>) {
+    (words::percent(value.mean), value.sd.map(words::percent))
+}
+
+fn gain_parts(row: &TableRow) -> (String, Option<String>) {
+    match &row.gain {
+        Some(gain) => (words::signed(gain.mean), gain.half_width.map(words::percent)),
+        None => (words::NONE.to_owned(), None),
+    }
+}
+
+fn gain_mark(row: &TableRow) -> &'static str {
+    match row.gain.as_ref().map(|gain| gain.clear) {
+        Some(Clear::NoClearDifference) => " (unclear)",
+        Some(Clear::Unknown) => " (one seed)",
+        _ => "",
+    }
+}
+
+/// Means and spreads of a column, so that every `±` stands under the one above.
+fn spreads(parts: impl Iterator<Item = (String, Option<String>)>) -> Vec<String> {
+    let parts: Vec<_> = parts.collect();
+    let spread_width = parts.iter().filter_map(|(_, spread)| spread.as_ref()).map(|text| text.chars().count()).max();
+    let cell = |(mean, spread): &(String, Option<String>)| match (spread, spread_width) {
+        (Some(spread), Some(width)) => format!("{mean} ± {spread:>width$}"),
+        (None, Some(width)) => format!("{mean}{}", " ".repeat(width + 3)),
+        _ => mean.clone(),
+    };
+    parts.iter().map(cell).collect()
+}
+
+/// Pads on the right, so that marks after a number do not push the number out of its column.
+fn flush(cells: Vec<String>) -> Vec<String> {
+    let tail = |cell: &String| cell.find(" (").map_or(0, |at| cell[at..].chars().count());
+    let longest = cells.iter().map(tail).max().unwrap_or(0);
+    cells.iter().map(|cell| format!("{cell}{}", " ".repeat(longest - tail(cell)))).collect()
+}
+
+impl Column {
+    /// Width in characters, at least what Markdown's rule needs.
+    fn width(&self) -> usize {
+        self.cells.iter().chain([&self.head]).map(|cell| cell.chars().count()).max().unwrap_or(0).max(3)
+    }
+}
+
+fn pad(cell: &str, width: usize, kind: Kind) -> String {
+    match kind {
+        Kind::Text => format!("{cell:<width$}"),
+        Kind::Number => format!("{cell:>width$}"),
+    }
+}
+
+/// Text that cannot end a cell or a line.
+fn plain(text: &str) -> String {
+    let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    line.replace('|', "\\|")
+}
+
+/// A column of the CSV: its name, and its value in a row.
+type Field = (&'static str, fn(&TableRow) -> String);
+
+const FIELDS: &[Field] = &[
+    ("method", |row| row.method.clone()),
+    ("ipc", |row| row.ipc.to_string()),
+    ("student", |row| row.student.clone()),
+    ("protocol", |row| row.protocol.clone()),
+    ("augment", |row| row.augment.clone()),
+    ("crop", |row| row.crop.clone()),
+    ("n", |row| row.n.to_string()),
+    ("top1_percent", |row| number(row.top1.mean)),
+    ("top1_sd", |row| optional(row.top1.sd)),
+    ("top1_by_seed", |row| by_seed(&row.top1)),
+    ("top5_percent", |row| number(row.top5.mean)),
+    ("top5_sd", |row| optional(row.top5.sd)),
+    ("top5_by_seed", |row| by_seed(&row.top5)),
+    ("gain_points", |row| optional(row.gain.as_ref().map(|gain| gain.mean))),
+    ("gain_half_width_95", |row| optional(row.gain.as_ref().and_then(|gain| gain.half_width))),
+    ("gain_reading", |row| row.gain.as_ref().map(|gain| words::clear(gain.clear).to_owned()).unwrap_or_default()),
+    ("image_bytes", |row| row.image_bytes.to_string()),
+    ("label_bytes", |row| row.label_bytes.to_string()),
+    ("train_seconds", |row| number(row.train_seconds)),
+    ("score_seconds", |row| number(row.score_seconds)),
+];
+
+/// The table as CSV (RFC 4180, lines end in LF). A spread or gain that does not exist is an empty field, never 0.
+pub fn csv(rows: &[TableRow]) -> String {
+    let mut text = FIELDS.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(",") + "\n";
+    for row in rows {
+        let fields: Vec<String> = FIELDS.iter().map(|(_, value)| quoted(&value(row))).collect();
+        text.push_str(&fields.join(","));
+        text.push('\n');
+    }
+    text
+}
+
+/// Up to three decimals, none needlessly; empty for what is not finite.
+fn number(value: f64) -> String {
+    if !value.is_finite() {
+        return String::new();
+    }
+    let text = format!("{value:.3}");
+    let text = text.trim_end_matches('0').trim_end_matches('.');
+    if text == "-0" { "0".to_owned() } else { text.to_owned() }
+}
+
+fn optional(value: Option<f64>) -> String {
+    value.map(number).unwrap_or_default()
+}
+
+fn by_seed(value: &MeanSd) -> String {
+    value.values.iter().map(|&value| number(value)).collect::<Vec<_>>().join(" ")
+}
+
+fn quoted(field: &str) -> String {
+    if field.contains([',', '"', '\n', '\r']) { format!("\"{}\"", field.replace('"', "\"\"")) } else { field.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::example;
+
+    #[test]
+    fn the_table_in_a_terminal() {
+        let page = example::page();
+        insta::assert_snapshot!(terminal(&page.table, &page.baseline), @"");
+    }
+
+    #[test]
+    fn one_seed_and_several_budgets() {
+        let mut rows = example::page().table;
+        rows.truncate(3);
+        rows[1].ipc = 1_000;
+        rows[2] = example::one_seed(rows[2].clone());
+        insta::assert_snapshot!(terminal(&rows, "random|x"), @"");
+        assert_eq!(terminal(&[], "random").lines().count(), 2);
+    }
+
+    #[test]
+    fn the_table_as_csv() {
+        let mut rows = example::page().table;
+        rows.truncate(3);
+        rows[1].method = "a \"quoted\", name".into();
+        rows[2] = example::one_seed(rows[2].clone());
+        insta::assert_snapshot!(csv(&rows), @"");
+    }
+
+    #[test]
+    fn every_line_of_the_csv_has_every_field() {
+        let text = csv(&example::page().table);
+        let counts: Vec<usize> = text.lines().map(|line| line.matches(',').count()).collect();
+        assert!(counts.iter().all(|&count| count == FIELDS.len() - 1), "{counts:?}");
+    }
+}

@@ -1,0 +1,103 @@
+//! The working folder `DIR.run` beside a compressed set: its lock, its settings, its tables.
+
+use crate::error::failure;
+use crate::pipeline::Overwrite;
+use anyhow::Result;
+use smalti_data::files::{self, RunLock};
+use smalti_data::write::{State, clear, state};
+use std::path::{Path, PathBuf};
+
+/// One run of `compress`, alone in its folders.
+pub struct Run {
+    /// The folder of the set.
+    pub out: PathBuf,
+    /// The folder of the working tables.
+    pub dir: PathBuf,
+    _lock: RunLock,
+}
+
+impl Run {
+    /// Takes the folders for writing `out`.
+    ///
+    /// # Errors
+    /// When another run holds them, or `out` holds a finished set (without [`Overwrite::Replace`]) or something that is not ours.
+    pub fn begin(out: &Path, overwrite: Overwrite) -> Result<Run> {
+        let dir = working_folder(out);
+        let existed = dir.exists();
+        refuse_foreign(out, &dir, overwrite)?;
+        let lock = RunLock::take(&dir)?;
+        if overwrite == Overwrite::Replace {
+            clear(out, &dir)?;
+            if existed {
+                forget_tables(&dir)?;
+            }
+        }
+        Ok(Run { out: out.to_owned(), dir, _lock: lock })
+    }
+
+    /// A table of the working folder.
+    pub fn table(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    /// Saves the complete settings before any work, or compares them with those of the run that was cut off here.
+    ///
+    /// # Errors
+    /// When they differ; the lines that do are named.
+    pub fn keep_settings(&self, text: &str) -> Result<()> {
+        let path = self.table("recipe.toml");
+        if !path.exists() {
+            return Ok(files::write_bytes(&path, text.as_bytes())?);
+        }
+        let before = String::from_utf8_lossy(&files::read(&path)?).into_owned();
+        if before == text {
+            return Ok(());
+        }
+        let changed: Vec<&str> = before.lines().filter(|line| !text.lines().any(|new| new == *line)).collect();
+        let changed = if changed.is_empty() { "fewer settings".to_owned() } else { changed.join("`, `") };
+        Err(failure(
+            format!("`{}` belongs to a run with other settings: it had `{changed}`", self.dir.display()),
+            "repeat the same command to go on with it, give another --out, or start over with --force",
+        ))
+    }
+}
+
+/// `DIR.run` for `DIR`.
+pub fn working_folder(out: &Path) -> PathBuf {
+    let mut name = out.file_name().unwrap_or_default().to_owned();
+    name.push(".run");
+    out.with_file_name(name)
+}
+
+/// Errors about the output come before anything is created.
+fn refuse_foreign(out: &Path, dir: &Path, overwrite: Overwrite) -> Result<()> {
+    if out.file_name().is_none() {
+        return Err(failure(format!("`{}` cannot be an output folder", out.display()), "give --out the name of a new folder"));
+    }
+    match (state(out, dir)?, overwrite) {
+        (State::Foreign, _) => Err(failure(
+            format!("`{}` exists and was not written by smalti", out.display()),
+            "give another --out; smalti deletes nothing that it did not write",
+        )),
+        (State::Finished, Overwrite::Refuse) => Err(failure(
+            format!("`{}` holds a finished set", out.display()),
+            "give another --out, or --force to replace it",
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Removes the tables of an earlier run; nothing else in the folder is touched.
+fn forget_tables(dir: &Path) -> Result<()> {
+    for name in ["recipe.toml", "samples.parquet", "scores.parquet", "selection.parquet", "proxies.json"] {
+        let path = dir.join(name);
+        if path.exists() {
+            std::fs::remove_file(&path).map_err(smalti_data::Error::io("remove", &path))?;
+        }
+    }
+    let trace = dir.join("trace");
+    if trace.exists() {
+        std::fs::remove_dir_all(&trace).map_err(smalti_data::Error::io("remove the folder", &trace))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,288 @@
+//! Opening what people point at: a training set with its layout, a test set whose classes are matched by name.
+
+use crate::error::failure;
+use crate::ui::{Ui, count};
+use anyhow::Result;
+use smalti_data::manifest::{LABEL_BYTES, Manifest};
+use smalti_data::mosaic::Layout;
+use smalti_data::scan;
+use smalti_data::source::{Source, SourceOptions};
+use smalti_data::store::{Budget, Fit, ImageStore};
+use smalti_data::tables::{Sample, Samples, Split};
+use std::collections::HashSet;
+use std::path::Path;
+
+/// A source with a row for each of its images.
+pub struct Scanned {
+    /// The images.
+    pub source: Source,
+    /// What they are.
+    pub samples: Samples,
+}
+
+impl Scanned {
+    /// Opens and scans; every image is decoded once, bad ones are warned of by name.
+    ///
+    /// # Errors
+    /// When the source cannot be listed.
+    pub fn open(path: &Path, options: &SourceOptions, ui: &Ui) -> Result<Scanned> {
+        let source = Source::open(path, options)?;
+        let samples = scan_with_progress(&source, ui)?;
+        warn_of_bad(&samples, ui);
+        Ok(Scanned { source, samples })
+    }
+}
+
+/// Scans a source behind a progress bar.
+///
+/// # Errors
+/// When the source cannot be read at all.
+pub fn scan_with_progress(source: &Source, ui: &Ui) -> Result<Samples> {
+    let bar = ui.progress("scan", "", source.len() as u64, "images");
+    let samples = scan::scan(source, &|n| bar.add(n))?;
+    bar.done();
+    Ok(samples)
+}
+
+/// Names the first unreadable images.
+pub fn warn_of_bad(samples: &Samples, ui: &Ui) {
+    let bad: Vec<_> = samples.bad().collect();
+    for (sample, cause) in bad.iter().take(5) {
+        ui.warn(format!("skipped `{}` (class `{}`): {cause}", sample.path, samples.classes[sample.class_id as usize]));
+    }
+    if bad.len() > 5 {
+        ui.warn(format!("skipped {} in all; `smalti inspect` lists them", count(bad.len() as u64, "unreadable image")));
+    }
+}
+
+/// The shorter side, in pixels, of the usable image in the middle when they are sorted by it.
+pub fn typical_side(samples: &Samples) -> u32 {
+    let mut sides: Vec<u32> = samples.usable(Split::Train).map(|s| s.width.min(s.height)).collect();
+    sides.sort_unstable();
+    sides.get(sides.len() / 2).copied().unwrap_or(1)
+}
+
+/// Images to train on.
+pub struct TrainSet {
+    scanned: Scanned,
+    /// Tiles and size of the images as the student sees them.
+    pub layout: Layout,
+    /// Class names in class order.
+    pub classes: Vec<String>,
+    /// Encoded bytes of the images.
+    pub image_bytes: u64,
+    /// Bytes of their labels.
+    pub label_bytes: u64,
+    /// Content hashes of the source images that the set shows.
+    shown: HashSet<u128>,
+}
+
+impl TrainSet {
+    /// A compressed set, or the training part of any labelled set brought to `size` px.
+    ///
+    /// # Errors
+    /// When it cannot be opened or holds no usable image, or when `size` contradicts a set of mosaics.
+    pub fn open(path: &Path, options: &SourceOptions, size: Option<u32>, ui: &Ui) -> Result<TrainSet> {
+        let scanned = Scanned::open(path, options, ui)?;
+        let usable = scanned.samples.usable(Split::Train).count() as u64;
+        if usable == 0 {
+            return Err(failure(format!("`{}` has no training image", path.display()), "name a set with a train part"));
+        }
+        let manifest = scanned.source.manifest();
+        let layout = match manifest {
+            Some(manifest) => layout_of(manifest, size)?,
+            None => Layout::new(1, size.unwrap_or_else(|| typical_side(&scanned.samples).min(224)))?,
+        };
+        let shown = match manifest {
+            Some(manifest) => hashes_of(manifest),
+            None => scanned.samples.usable(Split::Train).map(|s| s.content_hash).collect(),
+        };
+        Ok(TrainSet {
+            layout,
+            classes: scanned.source.classes().to_vec(),
+            image_bytes: scanned.samples.usable(Split::Train).map(|s| s.bytes).sum(),
+            label_bytes: usable * LABEL_BYTES,
+            shown,
+            scanned,
+        })
+    }
+
+    /// The name of the preset that made it, if it is a compressed set.
+    pub fn method(&self) -> Option<&str> {
+        self.scanned.source.manifest().and_then(|m| m.method.get("preset")).map(String::as_str)
+    }
+
+    /// Images left out because they do not decode.
+    pub fn skipped(&self) -> usize {
+        self.scanned.samples.bad().count()
+    }
+
+    /// Decodes the images.
+    ///
+    /// # Errors
+    /// When an image changed since the scan.
+    pub fn load(&self, budget: &Budget) -> Result<ImageStore> {
+        let wanted = rows(self.scanned.samples.usable(Split::Train), |class_id| class_id);
+        Ok(ImageStore::load(&self.scanned.source, &wanted, &self.layout, Fit::Whole, budget, &|_| ())?)
+    }
+}
+
+fn layout_of(manifest: &Manifest, size: Option<u32>) -> Result<Layout> {
+    match size {
+        Some(size) if size != manifest.size && manifest.grid > 1 => Err(failure(
+            format!("the mosaics are {} px wide and cannot be trained on at {size} px", manifest.size),
+            format!("leave --size out, or compress again with --size {size}"),
+        )),
+        Some(size) => Ok(Layout::new(manifest.grid, size)?),
+        None => Ok(Layout::new(manifest.grid, manifest.size)?),
+    }
+}
+
+fn hashes_of(manifest: &Manifest) -> HashSet<u128> {
+    let tiles = manifest.images.iter().flat_map(|image| &image.tiles);
+    tiles.filter_map(|tile| u128::from_str_radix(&tile.content_hash, 16).ok()).collect()
+}
+
+/// Images to measure on.
+pub struct TestSet {
+    scanned: Scanned,
+    split: Split,
+    /// Class index of the training set for each class of the source.
+    class_ids: Vec<u32>,
+}
+
+impl TestSet {
+    /// The test part of `path`, or all of it when it has none. Classes are matched by name.
+    ///
+    /// # Errors
+    /// When the classes are not exactly those of the training set, or there is no image.
+    pub fn open(path: &Path, options: &SourceOptions, train: &TrainSet, ui: &Ui) -> Result<TestSet> {
+        let set = TestSet::of(Scanned::open(path, options, ui)?, &train.classes)?;
+        let seen = set.usable().filter(|s| train.shown.contains(&s.content_hash)).count();
+        if seen > 0 {
+            ui.warn(format!(
+                "{} of {} test images are also in the training set, so the accuracy says little; give --test other images, or compress \
+                 with --holdout 0.1 and measure with --split holdout",
+                seen,
+                set.len()
+            ));
+        }
+        Ok(set)
+    }
+
+    /// The images that `compress --holdout` kept out of `source`; `samples` is the table in the working folder of the set.
+    ///
+    /// # Errors
+    /// When the table holds no such image, or belongs to another source.
+    pub fn holdout(source: Source, samples: Samples, classes: &[String]) -> Result<TestSet> {
+        if samples.usable(Split::Holdout).next().is_none() {
+            return Err(failure("the set was made without a hold-out", "compress again with --holdout 0.1"));
+        }
+        let same = source.len() == samples.rows.len()
+            && samples.rows.iter().all(|s| source.path(s.sample) == s.path && source.class_id(s.sample) == s.class_id);
+        if !same {
+            let what = format!("`{}` is not the source that the hold-out was taken from", source.location().display());
+            return Err(failure(what, "give --test the folder or file that was compressed"));
+        }
+        let class_ids = match_classes(&samples.classes, classes, source.location())?;
+        Ok(TestSet { scanned: Scanned { source, samples }, split: Split::Holdout, class_ids })
+    }
+
+    /// The test part of a scanned source, or all of it when it has none.
+    ///
+    /// # Errors
+    /// As [`TestSet::open`].
+    pub fn of(scanned: Scanned, classes: &[String]) -> Result<TestSet> {
+        let has_test = scanned.samples.usable(Split::Test).next().is_some();
+        let split = if has_test { Split::Test } else { Split::Train };
+        if scanned.samples.usable(split).next().is_none() {
+            let what = format!("`{}` has no test image", scanned.source.location().display());
+            return Err(failure(what, "name a folder or a Parquet file with labelled images"));
+        }
+        let class_ids = match_classes(&scanned.samples.classes, classes, scanned.source.location())?;
+        Ok(TestSet { scanned, split, class_ids })
+    }
+
+    fn usable(&self) -> impl Iterator<Item = &Sample> {
+        self.scanned.samples.usable(self.split)
+    }
+
+    /// Number of test images.
+    pub fn len(&self) -> usize {
+        self.usable().count()
+    }
+
+    /// Whether there are none; never true for an opened set.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Images left out because they do not decode.
+    pub fn skipped(&self) -> usize {
+        self.scanned.samples.bad().count()
+    }
+
+    /// Decodes the images to `size` px.
+    ///
+    /// # Errors
+    /// When an image changed since the scan.
+    pub fn load(&self, size: u32, fit: Fit, budget: &Budget) -> Result<ImageStore> {
+        let wanted = rows(self.usable(), |class_id| self.class_ids[class_id as usize]);
+        Ok(ImageStore::load(&self.scanned.source, &wanted, &Layout::new(1, size)?, fit, budget, &|_| ())?)
+    }
+}
+
+/// Source row and class index, by row.
+pub fn rows<'a>(samples: impl Iterator<Item = &'a Sample>, class_of: impl Fn(u32) -> u32) -> Vec<(u32, u32)> {
+    samples.map(|s| (s.sample, class_of(s.class_id))).collect()
+}
+
+/// For each class of a test set the index of the same name in `wanted`.
+fn match_classes(found: &[String], wanted: &[String], place: &Path) -> Result<Vec<u32>> {
+    let missing: Vec<&str> = wanted.iter().filter(|c| !found.contains(c)).map(String::as_str).collect();
+    let extra: Vec<&str> = found.iter().filter(|c| !wanted.contains(c)).map(String::as_str).collect();
+    if !missing.is_empty() || !extra.is_empty() {
+        let list = |names: &[&str]| format!("`{}`{}", names[..names.len().min(5)].join("`, `"), if names.len() > 5 { ", …" } else { "" });
+        let mut parts = Vec::new();
+        if !missing.is_empty() {
+            parts.push(format!("lacks {}", list(&missing)));
+        }
+        if !extra.is_empty() {
+            parts.push(format!("has {} more: {}", extra.len(), list(&extra)));
+        }
+        return Err(failure(
+            format!("the test set `{}` has other classes than the training set: it {}", place.display(), parts.join(" and ")),
+            "classes are matched by name; rename folders or labels so that both sets use the same names",
+        ));
+    }
+    Ok(found.iter().map(|name| wanted.iter().position(|w| w == name).unwrap_or_default() as u32).collect())
+}
+
+/// Half of the memory that is free now; decoded images past it are spooled to `folder`.
+pub fn budget(folder: &Path) -> Budget<'_> {
+    let available = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
+        let line = text.lines().find(|line| line.starts_with("MemAvailable:"))?;
+        line.split_whitespace().nth(1)?.parse::<u64>().ok()
+    });
+    Budget { memory_bytes: available.map_or(2 << 30, |kib| kib * 512), spool: folder }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(list: &[&str]) -> Vec<String> {
+        list.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    #[test]
+    fn classes_are_matched_by_name_and_never_by_place() {
+        let ids = match_classes(&names(&["b", "a", "c"]), &names(&["a", "b", "c"]), Path::new("t")).expect("the same names");
+        assert_eq!(ids, [1, 0, 2]);
+        let error = match_classes(&names(&["a", "x"]), &names(&["a", "b"]), Path::new("t")).expect_err("differ");
+        assert_eq!(
+            error.to_string(),
+            "the test set `t` has other classes than the training set: it lacks `b` and has 1 more: `x`"
+        );
+    }
+}

@@ -1,0 +1,42 @@
+//! Settle: the recipe becomes complete and is saved before any work.
+
+use super::Given;
+use crate::error::{failure, usage};
+use crate::pipeline::Request;
+use crate::recipe::Settings;
+use crate::run::Run;
+use crate::sources::typical_side;
+use anyhow::Result;
+use smalti_data::files;
+use smalti_data::tables::{Samples, Split};
+use smalti_select::Needs;
+
+/// Completes the settings with what the source says and keeps them in the working folder.
+///
+/// # Errors
+/// For settings that are in no list or out of range; for a folder that belongs to a run with others; for an empty training part.
+pub fn settle(request: &Request, samples: &Samples, run: &Run) -> Result<Settings> {
+    if samples.usable(Split::Train).next().is_none() {
+        let what = format!("`{}` has no usable training image", request.source.display());
+        return Err(failure(what, "run `smalti inspect` on it; a lower --holdout leaves more to choose from"));
+    }
+    let name = request.out.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let settings = request.recipe.settle(&name, typical_side(samples))?;
+    let rule = smalti_select::rule(&settings.rule)?;
+    if matches!(request.given, Given::Scores(..)) && rule.needs == Needs::Nothing {
+        let what = format!("--scores has no use for the rule `{}`", rule.name);
+        return Err(usage(what, "leave it out, or choose --rule easy-first"));
+    }
+    run.keep_settings(&(settings.to_toml() + &fingerprint(&request.given)?))?;
+    Ok(settings)
+}
+
+/// What was given from elsewhere is part of the identity of a run, by content.
+fn fingerprint(given: &Given) -> Result<String> {
+    let (kind, path) = match given {
+        Given::Nothing => return Ok(String::new()),
+        Given::Scores(path, end) => (format!("scores, {end:?}"), path),
+        Given::Selection(path) => ("selection".to_owned(), path),
+    };
+    Ok(format!("# {kind}: {}\n", blake3::hash(&files::read(path)?).to_hex()))
+}

@@ -1,0 +1,54 @@
+//! Write: the compressed set, verified, its manifest last.
+
+use crate::recipe::Settings;
+use crate::run::Run;
+use crate::ui::{Ui, bytes, count};
+use anyhow::Result;
+use smalti_data::manifest::{Manifest, Skipped};
+use smalti_data::mosaic::Plan;
+use smalti_data::source::Source;
+use smalti_data::tables::Samples;
+use smalti_data::write::{SetSpec, source_hash, write_set};
+use std::collections::BTreeMap;
+
+/// Writes and verifies the set.
+///
+/// # Errors
+/// When the source changed, the output cannot be written, or what was written does not read back.
+pub fn write(source: &Source, samples: &Samples, plan: &Plan, settings: &Settings, run: &Run, ui: &Ui) -> Result<Manifest> {
+    let skipped = |(sample, cause): (&smalti_data::tables::Sample, &str)| Skipped { path: sample.path.clone(), cause: cause.to_owned() };
+    let mut method = BTreeMap::from([("preset".to_owned(), settings.preset.clone()), ("rule".to_owned(), settings.rule.clone())]);
+    method.extend(settings.metric.clone().map(|metric| ("metric".to_owned(), metric)));
+    let spec = SetSpec {
+        name: settings.name.clone(),
+        classes: samples.classes.clone(),
+        ipc: settings.ipc,
+        layout: settings.layout(),
+        seed: settings.seed,
+        format: settings.format,
+        method,
+        skipped: samples.bad().map(skipped).collect(),
+        source_kind: source.kind().to_owned(),
+        source_images: samples.rows.len() as u64,
+        source_hash: source_hash(samples),
+        recipe_toml: settings.to_toml(),
+        licence: settings.licence.clone(),
+        notes: None,
+    };
+    let bar = ui.progress("write", "", plan.images.len() as u64, "images");
+    let manifest = write_set(&run.out, &run.dir, source, samples, plan, &spec, &|n| bar.add(n))?;
+    bar.done();
+    let tiles = manifest.grid * manifest.grid;
+    ui.say(
+        "write",
+        format!(
+            "{}: {} of {} px, {} each, {}, verified",
+            run.out.display(),
+            count(manifest.images.len() as u64, "image"),
+            manifest.size,
+            count(u64::from(tiles), "tile"),
+            bytes(manifest.image_bytes)
+        ),
+    );
+    Ok(manifest)
+}

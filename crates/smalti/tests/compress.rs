@@ -1,0 +1,224 @@
+//! `smalti compress` as a user meets it: what it writes, what it refuses, and what survives a kill.
+
+mod common;
+
+use common::{TINY_PROXY, arg, check, images, run, smalti, tree};
+use smalti_data::manifest::Manifest;
+use smalti_data::tables::scores::{read_scores, write_scores};
+use smalti_data::tables::{Samples, ScoreRow, Selection, Split};
+use std::path::Path;
+use std::time::Duration;
+
+fn compress<'a>(source: &'a Path, out: &'a Path, more: &[&'a str]) -> Vec<&'a str> {
+    let mut args = vec!["compress", arg(source), "--out", arg(out), "--quiet"];
+    args.extend(more);
+    args
+}
+
+#[test]
+fn pca_writes_mosaics_of_the_easiest_images_and_verifies() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let (source, out) = (images(dir.path(), 12), dir.path().join("set"));
+    let mut args = compress(&source, &out, &["--ipc", "2", "--json"]);
+    args.extend(TINY_PROXY);
+    let (stdout, _) = run(args, 0);
+    let facts: serde_json::Value = serde_json::from_str(&stdout).expect("JSON alone on standard output");
+    assert_eq!((facts["images"].as_u64(), facts["grid"].as_u64(), facts["size"].as_u64()), (Some(6), Some(2), Some(24)));
+    let manifest = Manifest::read(&out).expect("finished");
+    for class_id in 0..3 {
+        assert_eq!(manifest.images.iter().filter(|i| i.class_id == class_id).count(), 2);
+    }
+    // The tiles are the eight smallest scores of each class.
+    let scores = read_scores(&dir.path().join("set.run/scores.parquet")).expect("scores");
+    let samples = Samples::read(&dir.path().join("set.run/samples.parquet")).expect("samples");
+    let score = |sample: u32| scores.iter().find(|r| r.sample == sample).expect("scored").score;
+    for class_id in 0..3 {
+        let shown: Vec<u32> =
+            manifest.images.iter().filter(|i| i.class_id == class_id).flat_map(|i| i.tiles.iter().map(|t| t.sample)).collect();
+        let hardest_kept = shown.iter().map(|&s| score(s)).fold(f32::MIN, f32::max);
+        let dropped = samples.usable(Split::Train).filter(|s| s.class_id == class_id && !shown.contains(&s.sample));
+        assert_eq!(shown.len(), 8);
+        assert!(dropped.into_iter().all(|s| score(s.sample) >= hardest_kept));
+    }
+    let tested: Vec<u32> = samples.usable(Split::Test).map(|s| s.sample).collect();
+    assert!(scores.iter().all(|row| !tested.contains(&row.sample)), "no test image is scored");
+    run(["verify", arg(&out)], 0);
+}
+
+#[test]
+fn the_saved_recipe_repeats_the_set_and_so_do_given_scores_and_selections() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let source = images(dir.path(), 10);
+    let first = dir.path().join("set");
+    let mut args = compress(&source, &first, &["--ipc", "2", "--seed", "7", "--format", "both"]);
+    args.extend(TINY_PROXY);
+    run(args, 0);
+    let recipe = first.join("recipe.toml");
+    let working = dir.path().join("set.run");
+    let (scores, selection) = (working.join("scores.parquet"), working.join("selection.parquet"));
+    let ways: [&[&str]; 3] = [&[], &["--scores", arg(&scores)], &["--selection", arg(&selection)]];
+    for (number, way) in ways.into_iter().enumerate() {
+        let again = dir.path().join(format!("{number}/set"));
+        let mut args = compress(&source, &again, &["--recipe", arg(&recipe)]);
+        args.extend(way);
+        run(args, 0);
+        assert_eq!(tree(&again), tree(&first), "way {number}");
+    }
+    let one_thread = dir.path().join("one/set");
+    run(compress(&source, &one_thread, &["--recipe", arg(&recipe), "--scores", arg(&scores), "--threads", "1"]), 0);
+    assert_eq!(tree(&one_thread), tree(&first), "threads change nothing");
+}
+
+#[test]
+fn scores_from_elsewhere_decide_and_their_direction_is_asked_for() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let (source, out) = (images(dir.path(), 6), dir.path().join("set"));
+    let path = dir.path().join("mine.parquet");
+    let rows: Vec<ScoreRow> =
+        (0..100).map(|sample| ScoreRow { sample, metric: "mine".into(), score: -(sample as f32) }).collect();
+    write_scores(&path, &rows).expect("written");
+    let more = ["--ipc", "1", "--grid", "1", "--rule", "easy-first", "--metric", "mine", "--scores", arg(&path)];
+    let (_, stderr) = run(compress(&source, &out, &more), 1);
+    assert!(stderr.contains("which end of `mine` is hard?") && stderr.contains("--hard-end"), "{stderr}");
+    let mut args = compress(&source, &out, &more);
+    args.extend(["--hard-end", "high"]);
+    run(args, 0);
+    let kept = Selection::read(&dir.path().join("set.run/selection.parquet"), |_| Some(0)).expect("a selection");
+    let samples = Samples::read(&dir.path().join("set.run/samples.parquet")).expect("samples");
+    for class_id in 0..3 {
+        let last = samples.usable(Split::Train).filter(|s| s.class_id == class_id).map(|s| s.sample).max();
+        let shown: Vec<u32> = kept.rows.iter().filter(|r| r.kept).map(|r| r.sample).collect();
+        assert!(shown.contains(&last.expect("a sample")), "the lowest score is the easiest");
+    }
+}
+
+#[test]
+fn what_cannot_be_done_is_refused_with_the_way_out_and_leaves_nothing() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let (source, out) = (images(dir.path(), 6), dir.path().join("set"));
+    let refuse = |more: &[&str], status: i32, words: &[&str]| {
+        let (_, stderr) = run(compress(&source, &out, more), status);
+        for word in words {
+            assert!(stderr.contains(word), "`{word}` is missing from:\n{stderr}");
+        }
+        assert!(!out.exists(), "nothing is written");
+    };
+    refuse(&["--ipc", "7", "--preset", "random"], 1, &["needs 7", "has 6", "--ipc", "--grid", "--on-small-class fewer"]);
+    refuse(&["--ipc", "1", "--preset", "pac"], 2, &["no preset `pac`", "did you mean `pca`?"]);
+    refuse(&["--ipc", "1", "--rule", "esay-first"], 1, &["esay-first", "easy-first"]);
+    refuse(&["--preset", "random"], 2, &["how many images per class?", "--ipc 10"]);
+    refuse(&["--ipc", "1", "--holdout", "1.5"], 2, &["hold-out of 1.5", "--holdout 0.1"]);
+    let recipe = dir.path().join("bad.toml");
+    std::fs::write(&recipe, "ipc = 2\nmetrik = \"el2n\"\n").expect("written");
+    refuse(&["--recipe", arg(&recipe)], 2, &["unknown key `metrik`", "did you mean `metric`?"]);
+    std::fs::create_dir(source.join("train/empty")).expect("created");
+    std::fs::create_dir(source.join("test/empty")).expect("created");
+    refuse(&["--ipc", "1", "--preset", "random"], 1, &["empty", "hint:"]);
+}
+
+#[test]
+fn an_output_that_exists_is_kept_unless_force_replaces_our_own() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let (source, out) = (images(dir.path(), 6), dir.path().join("set"));
+    let random = ["--ipc", "2", "--preset", "random"];
+    std::fs::create_dir_all(&out).expect("created");
+    std::fs::write(out.join("thesis.txt"), "years of work").expect("written");
+    let (_, stderr) = run(compress(&source, &out, &random), 1);
+    assert!(stderr.contains("was not written by smalti"), "{stderr}");
+    let mut forced = compress(&source, &out, &random);
+    forced.push("--force");
+    run(forced.clone(), 1);
+    assert_eq!(std::fs::read_to_string(out.join("thesis.txt")).expect("still there"), "years of work");
+    std::fs::remove_dir_all(&out).expect("removed");
+
+    run(compress(&source, &out, &random), 0);
+    let before = tree(&out);
+    let (_, stderr) = run(compress(&source, &out, &random), 1);
+    assert!(stderr.contains("holds a finished set") && stderr.contains("--force"), "{stderr}");
+    let (_, stderr) = run(compress(&source, &out, &["--ipc", "1", "--preset", "random"]), 1);
+    assert!(stderr.contains("holds a finished set"), "{stderr}");
+    assert_eq!(tree(&out), before);
+    run(forced, 0);
+    assert_eq!(tree(&out), before, "the same settings give the same set");
+    let mut other = compress(&source, &out, &["--ipc", "1", "--preset", "random"]);
+    other.push("--force");
+    run(other, 0);
+    assert_eq!(Manifest::read(&out).expect("finished").images.len(), 3);
+}
+
+#[test]
+fn an_unreadable_image_is_named_and_the_exit_status_says_so() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let (source, out) = (images(dir.path(), 6), dir.path().join("set"));
+    std::fs::write(source.join("train/disc/zz_bad.png"), b"no image").expect("written");
+    let (stdout, stderr) = run(compress(&source, &out, &["--ipc", "2", "--preset", "random", "--json"]), 3);
+    assert!(stderr.contains("train/disc/zz_bad.png"), "{stderr}");
+    let facts: serde_json::Value = serde_json::from_str(&stdout).expect("JSON");
+    assert_eq!(facts["skipped"][0]["path"].as_str(), Some("train/disc/zz_bad.png"));
+    assert_eq!(Manifest::read(&out).expect("finished").skipped.len(), 1);
+    let (stdout, _) = run(["inspect", arg(&source), "--json", "--quiet"], 3);
+    let found: serde_json::Value = serde_json::from_str(&stdout).expect("JSON");
+    assert_eq!(found["unreadable"][0]["path"].as_str(), Some("train/disc/zz_bad.png"));
+    assert_eq!(found["images"].as_u64(), Some(3 * (6 + 4) + 1));
+}
+
+#[test]
+fn the_hold_out_is_in_no_set_and_can_be_measured_on() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let (source, out) = (images(dir.path(), 20), dir.path().join("set"));
+    run(compress(&source, &out, &["--ipc", "3", "--preset", "random", "--holdout", "0.3"]), 0);
+    let samples = Samples::read(&dir.path().join("set.run/samples.parquet")).expect("samples");
+    let held: Vec<u32> = samples.usable(Split::Holdout).map(|s| s.sample).collect();
+    assert!((5..=32).contains(&held.len()), "{}", held.len());
+    let manifest = Manifest::read(&out).expect("finished");
+    assert!(manifest.images.iter().flat_map(|i| &i.tiles).all(|t| !held.contains(&t.sample)));
+    let tiny = ["--student", "convnet-1/4", "--protocol", "small", "--images-seen", "100", "--seeds", "1", "--json", "--quiet"];
+    let mut args = vec!["train", arg(&out), "--test", arg(&source), "--split", "holdout"];
+    args.extend(tiny);
+    let (stdout, _) = run(args, 0);
+    let summary: serde_json::Value = serde_json::from_str(&stdout).expect("JSON");
+    assert_eq!(summary["test_images"].as_u64(), Some(held.len() as u64));
+}
+
+/// Kills the program at many moments of a run, then lets the same command finish: the set must be that of an unbroken run.
+#[test]
+fn a_killed_run_finishes_with_the_same_bytes() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let source = images(dir.path(), 40);
+    let command = |out: &Path| {
+        let mut args: Vec<String> = compress(&source, out, &["--ipc", "6", "--format", "both"]).iter().map(|a| (*a).into()).collect();
+        args.extend(TINY_PROXY.map(str::to_owned));
+        smalti(args)
+    };
+    let whole = dir.path().join("whole/set");
+    let start = std::time::Instant::now();
+    check(&command(&whole).output().expect("it starts"), 0);
+    let unbroken = start.elapsed();
+    let mut killed = 0;
+    for attempt in 0..12u32 {
+        let out = dir.path().join(format!("{attempt}/set"));
+        let mut child = command(&out).stderr(std::process::Stdio::null()).spawn().expect("it starts");
+        std::thread::sleep(unbroken * (attempt + 1) / 13 + Duration::from_millis(1));
+        killed += u32::from(child.try_wait().expect("asked").is_none());
+        child.kill().expect("killed or ended");
+        child.wait().expect("it ends");
+        if !out.join("manifest.json").exists() {
+            check(&command(&out).output().expect("it starts"), 0);
+        }
+        assert_eq!(tree(&out), tree(&whole), "killed after {}/13 of the run", attempt + 1);
+    }
+    assert!(killed >= 6, "only {killed} of 12 were killed while running");
+}
+
+#[test]
+fn a_broken_off_run_with_other_settings_is_not_mixed_up() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let (source, out) = (images(dir.path(), 8), dir.path().join("set"));
+    // A selection that does not fit stops the run after its settings were saved.
+    let bad = dir.path().join("bad.parquet");
+    Samples::default().write(&bad).expect("written");
+    run(compress(&source, &out, &["--ipc", "2", "--preset", "random", "--selection", arg(&bad)]), 1);
+    let (_, stderr) = run(compress(&source, &out, &["--ipc", "3", "--preset", "random"]), 1);
+    assert!(stderr.contains("other settings") && stderr.contains("ipc = 2"), "{stderr}");
+    run(compress(&source, &out, &["--ipc", "3", "--preset", "random", "--force"]), 0);
+}

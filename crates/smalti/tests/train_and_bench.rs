@@ -1,0 +1,191 @@
+//! `smalti train`, `bench`, `report` and `methods` as a user meets them.
+
+mod common;
+
+use common::{arg, images, run, smalti, tree};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+const TINY: [&str; 9] =
+    ["--student", "convnet-1/4", "--protocol", "small", "--images-seen", "200", "--batch", "20", "--quiet"];
+
+#[test]
+fn train_prints_the_promised_json_and_repeats_to_the_bit() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let (source, out) = (images(dir.path(), 8), dir.path().join("set"));
+    run(["compress", arg(&source), "--ipc", "2", "--preset", "random-mosaic", "--out", arg(&out), "--quiet"], 0);
+    let weights = dir.path().join("student.safetensors");
+    let mut args = vec!["train", arg(&out), "--test", arg(&source), "--seeds", "2", "--json", "--save", arg(&weights)];
+    args.extend(TINY);
+    let (stdout, _) = run(args.clone(), 0);
+    let summary: serde_json::Value = serde_json::from_str(&stdout).expect("JSON alone on standard output");
+    let tops: Vec<f64> =
+        summary["runs"].as_array().expect("runs").iter().map(|r| r["top1_percent"].as_f64().expect("a number")).collect();
+    assert_eq!(tops.len(), 2);
+    let mean = (tops[0] + tops[1]) / 2.0;
+    assert!((summary["top1_percent"].as_f64().expect("a number") - mean).abs() < 1e-9);
+    let sd = (tops[0] - tops[1]).abs() / 2f64.sqrt();
+    assert!((summary["top1_sd"].as_f64().expect("a number") - sd).abs() < 1e-9);
+    assert_eq!(summary["runs"][0]["history"]["steps"].as_u64(), Some(10));
+    assert_eq!((summary["train_images"].as_u64(), summary["test_images"].as_u64()), (Some(6), Some(12)));
+    assert!(weights.exists());
+    let (again, _) = run(args, 0);
+    let again: serde_json::Value = serde_json::from_str(&again).expect("JSON");
+    for run in 0..2 {
+        assert_eq!(again["runs"][run]["history"]["curve"], summary["runs"][run]["history"]["curve"], "the same bits");
+    }
+}
+
+#[test]
+fn train_takes_plain_folders_and_refuses_other_classes() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let source = images(dir.path(), 4);
+    let mut args = vec!["train", arg(&source), "--test", arg(&source), "--seeds", "1"];
+    args.extend(TINY);
+    run(args, 0);
+    let (train, test) = (source.join("train"), source.join("test"));
+    std::fs::rename(test.join("ring"), test.join("torus")).expect("renamed");
+    let mut args = vec!["train", arg(&train), "--test", arg(&test), "--seeds", "1"];
+    args.extend(TINY);
+    let (_, stderr) = run(args, 1);
+    assert!(stderr.contains("lacks `ring`") && stderr.contains("`torus`") && stderr.contains("hint:"), "{stderr}");
+    let (_, stderr) = run(["train", arg(&train), "--test", arg(&train), "--student", "resnet19"], 1);
+    assert!(stderr.contains("resnet19") && stderr.contains("resnet18"), "{stderr}");
+}
+
+fn recipe(dir: &Path) -> std::path::PathBuf {
+    let path = dir.join("small.toml");
+    let text = r#"
+name = "small"
+source = "images"
+size = 24
+ipc = [1]
+seeds = 2
+holdout = 0.25
+[training]
+student = "convnet-1/4"
+protocol = "small"
+images-seen = 100
+batch = 20
+[crop]
+min = [0.2, 0.6]
+seeds = 1
+[proxy]
+network = "convnet-1/4"
+size = 16
+epochs = 2
+seeds = 1
+[[row]]
+preset = "random"
+[[row]]
+preset = "pca"
+"#;
+    std::fs::write(&path, text).expect("written");
+    path
+}
+
+/// The fields of a cell that must repeat: all but times.
+fn results(out: &Path) -> Vec<serde_json::Value> {
+    let cells = tree(&out.join("cells")).into_values();
+    cells
+        .map(|bytes| {
+            let mut cell: serde_json::Value = serde_json::from_slice(&bytes).expect("JSON");
+            let object = cell.as_object_mut().expect("an object");
+            object.remove("seconds");
+            object.remove("images_per_second");
+            object["history"].as_object_mut().expect("an object").remove("seconds");
+            cell
+        })
+        .collect()
+}
+
+#[test]
+fn a_bench_is_resumed_after_a_kill_repeats_without_proxies_and_is_reported() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    images(dir.path(), 16);
+    let recipe = recipe(dir.path());
+    let whole = dir.path().join("whole");
+    let (stdout, _) = run(["bench", arg(&recipe), "--out", arg(&whole), "--quiet"], 0);
+    assert!(stdout.contains("random") && stdout.contains("pca") && stdout.contains("n=2"), "{stdout}");
+    assert_eq!(results(&whole).len(), 4);
+    assert_eq!(tree(&whole.join("holdout")).len(), 4);
+
+    // Killed when the second cell has appeared: the rest is done by the same command, and nothing finished is done again.
+    let broken = dir.path().join("broken");
+    let mut child = smalti(["bench", arg(&recipe), "--out", arg(&broken), "--quiet"])
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .expect("it starts");
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(120) && !std::fs::read_dir(broken.join("cells")).is_ok_and(|d| d.count() >= 2) {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    child.kill().expect("killed or ended");
+    child.wait().expect("it ends");
+    let before = tree(&broken.join("cells"));
+    run(["bench", arg(&recipe), "--out", arg(&broken), "--quiet"], 0);
+    let after = tree(&broken.join("cells"));
+    for (name, bytes) in before.iter().filter(|(name, _)| name.ends_with(".json")) {
+        assert_eq!(after.get(name), Some(bytes), "{name} was finished and stays");
+    }
+    assert_eq!(results(&broken), results(&whole));
+
+    // A new machine with the scores alone: the same students, no proxy.
+    let repeat = dir.path().join("repeat");
+    std::fs::create_dir_all(&repeat).expect("created");
+    copy(&whole.join("scores"), &repeat.join("scores"));
+    run(["bench", arg(&recipe), "--out", arg(&repeat), "--quiet"], 0);
+    assert!(!repeat.join("work/trace").exists(), "no proxy was trained");
+    assert_eq!(results(&repeat), results(&whole));
+
+    std::fs::remove_file(whole.join("report.html")).expect("removed");
+    run(["report", arg(&whole), "--quiet"], 0);
+    let page = std::fs::read_to_string(whole.join("report.html")).expect("written");
+    assert!(page.contains("<svg") && page.contains("data:image/") && page.contains("random"), "a page with plots and pictures");
+
+    // Other settings are not mixed into the same folder.
+    let text = std::fs::read_to_string(&recipe).expect("there").replace("images-seen = 100", "images-seen = 120");
+    std::fs::write(&recipe, text).expect("written");
+    let (_, stderr) = run(["bench", arg(&recipe), "--out", arg(&whole), "--quiet"], 1);
+    assert!(stderr.contains("other settings"), "{stderr}");
+}
+
+fn copy(from: &Path, to: &Path) {
+    for (name, bytes) in tree(from) {
+        let path = to.join(name);
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("created");
+        std::fs::write(path, bytes).expect("written");
+    }
+}
+
+#[test]
+fn a_dry_run_lists_the_cells_and_writes_nothing() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    images(dir.path(), 4);
+    let (recipe, out) = (recipe(dir.path()), dir.path().join("out"));
+    let (stdout, _) = run(["bench", arg(&recipe), "--out", arg(&out), "--dry-run"], 0);
+    assert!(stdout.contains("pca ipc 1 seed 1: convnet-1/4-bn, to do") && stdout.contains("4 cells to do (400"), "{stdout}");
+    assert!(!out.exists());
+}
+
+#[test]
+fn methods_lists_every_family() {
+    let (stdout, _) = run(["methods"], 0);
+    for word in ["## Presets", "| pca |", "| el2n |", "| easy-first |", "| constrained |", "| hard |", "convnet-"] {
+        assert!(stdout.contains(word), "{word} is missing");
+    }
+    let (stdout, _) = run(["methods", "--json"], 0);
+    assert!(serde_json::from_str::<serde_json::Value>(&stdout).expect("JSON").as_array().is_some_and(|list| list.len() == 6));
+}
+
+#[test]
+fn help_is_kept_by_a_snapshot() {
+    for command in ["inspect", "compress", "train", "verify", "bench", "report", "demo", "methods"] {
+        let (stdout, _) = run([command, "--help"], 0);
+        insta::assert_snapshot!(format!("help_{command}"), stdout);
+    }
+    let (stdout, _) = run(["--help"], 0);
+    insta::assert_snapshot!("help", stdout);
+    let (_, stderr) = run(["compres"], 2);
+    assert!(stderr.contains("compress"), "{stderr}");
+}
