@@ -1,5 +1,6 @@
 //! Errors name the thing, the place and the next step.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 /// What went wrong with images, tables or files.
@@ -37,6 +38,13 @@ pub enum Error {
         /// The next step.
         hint: String,
     },
+}
+
+/// Runs code of others on bytes from anywhere; should it panic, the answer is none and the program goes on.
+///
+/// What `work` has borrowed must not be used again after a none, or not matter.
+pub(crate) fn guarded<T>(work: impl FnOnce() -> T) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(work)).ok()
 }
 
 /// Shorthand for a result of this crate.

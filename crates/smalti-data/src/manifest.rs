@@ -312,5 +312,8 @@ pub(crate) mod tests {
         path.images[0].file = "../a.png".into();
         put(&path);
         assert!(refused().to_string().contains("outside the set"));
+        let part = FileEntry { file: "/etc/x.parquet".into(), rows: 1, bytes: 1, blake3: String::new() };
+        put(&Manifest { parquet: vec![part], ..example() });
+        assert!(refused().to_string().contains("outside the set"));
     }
 }

@@ -6,10 +6,9 @@
 mod jpeg;
 mod other;
 
-use crate::error::{Error, Result};
+use crate::error::{self, Error, Result};
 use crate::pixels::Rgb;
 use image::ImageFormat;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Most pixels of one image: the number at which Pillow refuses to open a file.
 pub const MAX_PIXELS: u64 = 2 * 89_478_485;
@@ -42,7 +41,7 @@ pub fn dimensions(bytes: &[u8]) -> Result<(u32, u32)> {
 
 /// Runs a decoder; should it panic, the image is bad and the program goes on.
 fn guarded<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(bad("the decoder failed; the file is damaged")))
+    error::guarded(work).unwrap_or_else(|| Err(bad("the decoder failed; the file is damaged")))
 }
 
 fn bad(cause: impl Into<String>) -> Error {

@@ -1,10 +1,10 @@
 //! Which columns of a Parquet file hold images and labels, and what one cell of an image column holds.
 
 use crate::error::{Error, Result};
-use ::parquet::arrow::arrow_reader::ArrowReaderMetadata;
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
+use parquet::arrow::arrow_reader::ArrowReaderMetadata;
 use std::path::Path;
 
 /// Names under which images and labels are looked for, in this order.
@@ -12,15 +12,15 @@ const IMAGE_COLUMNS: [&str; 2] = ["image", "img"];
 const LABEL_COLUMNS: [&str; 4] = ["label", "fine_label", "class_id", "labels"];
 
 /// Where the bytes of an image are.
-struct ImageColumn {
-    name: String,
+pub(super) struct ImageColumn {
+    pub name: String,
     /// Leaf columns of the file; a struct may lack either.
-    bytes: Option<usize>,
-    path: Option<usize>,
+    pub bytes: Option<usize>,
+    pub path: Option<usize>,
 }
 
 /// The bytes in one cell of an image column; none where it or its struct is null.
-fn bytes_at(column: &dyn Array, at: usize) -> Option<&[u8]> {
+pub(super) fn bytes_at(column: &dyn Array, at: usize) -> Option<&[u8]> {
     if column.is_null(at) {
         return None;
     }
@@ -34,7 +34,7 @@ fn bytes_at(column: &dyn Array, at: usize) -> Option<&[u8]> {
 }
 
 /// The leaf column with this path.
-fn leaf(metadata: &ArrowReaderMetadata, parts: &[&str]) -> Option<usize> {
+pub(super) fn leaf(metadata: &ArrowReaderMetadata, parts: &[&str]) -> Option<usize> {
     metadata.parquet_schema().columns().iter().position(|column| column.path().parts() == parts)
 }
 
@@ -45,7 +45,7 @@ fn columns(metadata: &ArrowReaderMetadata) -> String {
 
 fn no_column(what: &str, metadata: &ArrowReaderMetadata, path: &Path) -> Error {
     let what = format!("`{}` has no {what}", path.display());
-    Error::input(what, format!("its columns are {}; name the right one", columns(metadata)))
+    Error::input(what, format!("its columns are {}; name the one to take", columns(metadata)))
 }
 
 /// Whether a column can hold images.
@@ -60,7 +60,8 @@ fn holds_images(kind: &DataType) -> bool {
     }
 }
 
-fn image_column(metadata: &ArrowReaderMetadata, given: Option<&str>, path: &Path) -> Result<ImageColumn> {
+/// The column of the images: the one given, else one of the known names, else the only one that can hold images.
+pub(super) fn image_column(metadata: &ArrowReaderMetadata, given: Option<&str>, path: &Path) -> Result<ImageColumn> {
     let schema = metadata.schema();
     let known = IMAGE_COLUMNS.into_iter().find(|name| schema.field_with_name(name).is_ok());
     let fitting: Vec<&str> =
@@ -85,7 +86,8 @@ fn image_column(metadata: &ArrowReaderMetadata, given: Option<&str>, path: &Path
     Ok(ImageColumn { name: name.to_owned(), bytes, path: stored })
 }
 
-fn label_column(metadata: &ArrowReaderMetadata, given: Option<&str>, path: &Path) -> Result<String> {
+/// The column of the labels: the one given, else one of the known names.
+pub(super) fn label_column(metadata: &ArrowReaderMetadata, given: Option<&str>, path: &Path) -> Result<String> {
     let schema = metadata.schema();
     let known = LABEL_COLUMNS.into_iter().find(|name| schema.field_with_name(name).is_ok());
     let name = given.or(known).ok_or_else(|| no_column("label column (`label`, `fine_label`, ..)", metadata, path))?;
@@ -99,7 +101,7 @@ fn label_column(metadata: &ArrowReaderMetadata, given: Option<&str>, path: &Path
     ))
 }
 
-fn is_text(kind: &DataType) -> bool {
+pub(super) fn is_text(kind: &DataType) -> bool {
     match kind {
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => true,
         DataType::Dictionary(_, value) => is_text(value),
@@ -108,7 +110,7 @@ fn is_text(kind: &DataType) -> bool {
 }
 
 /// The stored name of each row, where it has one.
-fn stored_paths(batch: &RecordBatch, image: &ImageColumn) -> Vec<Option<Box<str>>> {
+pub(super) fn stored_paths(batch: &RecordBatch, image: &ImageColumn) -> Vec<Option<Box<str>>> {
     let column = image.path.and_then(|_| batch.column_by_name(&image.name)?.as_struct_opt());
     let paths = column.and_then(|column| cast(column.column_by_name("path")?, &DataType::Utf8).ok());
     let Some((column, paths)) = column.zip(paths) else { return vec![None; batch.num_rows()] };
@@ -118,4 +120,3 @@ fn stored_paths(batch: &RecordBatch, image: &ImageColumn) -> Vec<Option<Box<str>
         .map(|path| path.map(Box::from))
         .collect()
 }
-

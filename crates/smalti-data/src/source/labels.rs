@@ -13,16 +13,19 @@ const MAX_LABEL: i64 = 999_999;
 
 /// What is known of the classes while files are read.
 #[derive(Default)]
-struct Labels {
+pub(super) struct Labels {
     /// Names from the metadata, with the file that gave them; none before the first file.
     names: Option<(Option<Vec<String>>, PathBuf)>,
+    /// Whether labels are text; not known before the first row.
+    text: Option<bool>,
     largest: u32,
+    /// Labels that are text, numbered as they came.
     texts: HashMap<String, u32>,
 }
 
 impl Labels {
     /// Takes the class names of one more file, which must be those of the first.
-    fn expect(&mut self, names: Option<Vec<String>>, path: &Path) -> Result<()> {
+    pub(super) fn expect(&mut self, names: Option<Vec<String>>, path: &Path) -> Result<()> {
         match &self.names {
             None => self.names = Some((names, path.to_owned())),
             Some((known, _)) if *known == names => {}
@@ -37,7 +40,7 @@ impl Labels {
     }
 
     /// Appends the labels of one batch, whose first row is number `start` of the file.
-    fn read(
+    pub(super) fn read(
         &mut self,
         batch: &RecordBatch,
         label: &str,
@@ -52,7 +55,18 @@ impl Labels {
                 "remove such rows, or name another label column",
             ));
         }
-        if is_text(column.data_type()) {
+        let text = is_text(column.data_type());
+        if *self.text.get_or_insert(text) != text {
+            return Err(Error::input(
+                format!(
+                    "the labels of `{}` are {}, unlike those of the files before",
+                    path.display(),
+                    column.data_type()
+                ),
+                "write all files with the same features",
+            ));
+        }
+        if text {
             let texts = cast(column, &DataType::Utf8).map_err(|_| missing())?;
             for text in texts.as_string::<i32>().iter().flatten() {
                 let next = self.texts.len() as u32;
@@ -76,7 +90,7 @@ impl Labels {
     }
 
     /// The class names; labels that are text get their final numbers.
-    fn finish(self, labels: &mut [u32]) -> Vec<String> {
+    pub(super) fn finish(self, labels: &mut [u32]) -> Vec<String> {
         if !self.texts.is_empty() {
             let mut texts: Vec<(String, u32)> = self.texts.into_iter().collect();
             texts.sort();

@@ -5,7 +5,9 @@
 //! - a compressed set of ours, whose manifest fixes classes and order.
 
 mod class_label;
+mod columns;
 mod folder;
+mod labels;
 mod parquet;
 
 pub use folder::EXTENSIONS;

@@ -3,20 +3,20 @@
 //! Listing reads labels and stored names alone. Image bytes are read row group by row group, only where rows are wanted, in batches of
 //! a few megabytes.
 
+use super::columns::{ImageColumn, bytes_at, image_column, label_column, leaf, stored_paths};
+use super::labels::Labels;
 use super::{SourceOptions, class_label, row_number, split_word};
 use crate::error::{Error, Result};
 use crate::manifest::Manifest;
-use crate::tables::Split;
+use crate::tables::{self, Split};
 use ::parquet::arrow::ProjectionMask;
 use ::parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder, RowSelection,
 };
 use ::parquet::file::metadata::PageIndexPolicy;
-use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::compute::cast;
-use arrow::datatypes::{DataType, Int64Type};
+use arrow::array::Array;
+use arrow::datatypes::DataType;
 use rayon::prelude::*;
-use std::collections::HashMap;
 use std::fs::File;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -128,20 +128,18 @@ impl Listing {
         let how = ArrowReaderOptions::new()
             .with_offset_index_policy(PageIndexPolicy::Optional)
             .with_column_index_policy(PageIndexPolicy::Skip);
-        let metadata = ArrowReaderMetadata::load(&file, how).map_err(|e| Error::table(path, e))?;
+        let metadata = tables::reading(path, || ArrowReaderMetadata::load(&file, how))?;
         let image = image_column(&metadata, options.image_column.as_deref(), path)?;
         let label = label_column(&metadata, options.label_column.as_deref(), path)?;
         labels.expect(class_label::names(metadata.schema().metadata(), &label, path)?, path)?;
         let first = row_number(self.labels.len(), path)?;
         let leaves = leaf(&metadata, &[&label]).into_iter().chain(image.path);
         let mask = ProjectionMask::leaves(metadata.parquet_schema(), leaves);
-        let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata.clone())
+        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata.clone())
             .with_projection(mask)
-            .with_batch_size(LIST_ROWS)
-            .build()
-            .map_err(|e| Error::table(path, e))?;
-        for batch in reader {
-            let batch = batch.map_err(|e| Error::table(path, e))?;
+            .with_batch_size(LIST_ROWS);
+        let mut reader = tables::reading(path, || builder.build())?;
+        while let Some(batch) = tables::next_batch(path, &mut reader)? {
             let row = self.labels.len() - first as usize;
             labels.read(&batch, &label, (path, row), &mut self.labels)?;
             self.paths.extend(stored_paths(&batch, &image));
@@ -177,12 +175,14 @@ impl Listing {
         for table in &self.tables {
             let mut first = table.first;
             for (number, group) in table.metadata.metadata().row_groups().iter().enumerate() {
-                let count = group.num_rows() as u32;
-                let (wanted, after) = rest.split_at(rest.partition_point(|&row| row < first + count));
+                // Saturating, since a damaged file can claim anything; reading it then finds other rows.
+                let count = u32::try_from(group.num_rows()).unwrap_or(u32::MAX);
+                let end = first.saturating_add(count);
+                let (wanted, after) = rest.split_at(rest.partition_point(|&row| row < end));
                 if !wanted.is_empty() {
                     groups.push(Group { table, number, first, count, wanted });
                 }
-                (first, rest) = (first + count, after);
+                (first, rest) = (end, after);
             }
         }
         groups
@@ -214,8 +214,8 @@ impl Group<'_> {
             return Ok(());
         };
         let mut rest = self.wanted;
-        for batch in self.reader(leaf)? {
-            let batch = batch.map_err(|e| Error::table(&table.path, e))?;
+        let mut reader = self.reader(leaf)?;
+        while let Some(batch) = tables::next_batch(&table.path, &mut reader)? {
             let (rows, after) = rest.split_at_checked(batch.num_rows()).ok_or_else(|| self.miscounted())?;
             let column = batch.column_by_name(&table.image.name).ok_or_else(|| self.miscounted())?;
             each(Batch { rows, column });
@@ -244,7 +244,7 @@ impl Group<'_> {
             builder = builder
                 .with_row_selection(RowSelection::from_consecutive_ranges(runs.into_iter(), self.count as usize));
         }
-        builder.build().map_err(|e| Error::table(&table.path, e))
+        tables::reading(&table.path, || builder.build())
     }
 }
 
@@ -264,4 +264,3 @@ fn runs(rows: &[u32], first: u32) -> Vec<Range<usize>> {
         .map(|run| (run[0] - first) as usize..(run[0] - first) as usize + run.len())
         .collect()
 }
-

@@ -17,13 +17,14 @@ pub use scores::ScoreRow;
 pub use selection::{Selected, Selection};
 pub use trace::{Pass, TraceRow};
 
-use crate::error::{Error, Result};
+use crate::error::{self, Error, Result};
 use crate::files;
 use arrow::array::{Array, ArrayRef, RecordBatch};
 use arrow::compute::{cast, concat_batches};
 use arrow::datatypes::{DataType, Schema, SchemaRef};
+use arrow::error::ArrowError;
 use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 use std::fs::File;
@@ -54,12 +55,23 @@ pub fn write_table(path: &Path, batch: &RecordBatch) -> Result<()> {
 /// [`Error::Io`] when the file cannot be opened, [`Error::Table`] when it is not Parquet or is damaged.
 pub fn read_table(path: &Path) -> Result<RecordBatch> {
     let file = File::open(path).map_err(Error::io("read", path))?;
-    let wrong = |cause: &dyn std::fmt::Display| Error::table(path, cause);
-    let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|e| wrong(&e))?;
+    let builder = reading(path, || ParquetRecordBatchReaderBuilder::try_new(file))?;
     let schema = builder.schema().clone();
-    let batches =
-        builder.build().map_err(|e| wrong(&e))?.collect::<std::result::Result<Vec<_>, _>>().map_err(|e| wrong(&e))?;
-    concat_batches(&schema, &batches).map_err(|e| wrong(&e))
+    let batches = reading(path, || builder.build()?.collect::<std::result::Result<Vec<_>, ArrowError>>())?;
+    reading(path, || concat_batches(&schema, &batches))
+}
+
+/// One step of reading a Parquet file: its error, or its panic (the library has some for damaged files), as an [`Error::Table`].
+pub(crate) fn reading<T, E: ToString>(path: &Path, step: impl FnOnce() -> std::result::Result<T, E>) -> Result<T> {
+    match error::guarded(step) {
+        Some(outcome) => outcome.map_err(|cause| Error::table(path, cause)),
+        None => Err(Error::table(path, "the file is damaged")),
+    }
+}
+
+/// The next batch of a Parquet file, as a step of [`reading`]. After an error it must not be asked again.
+pub(crate) fn next_batch(path: &Path, reader: &mut ParquetRecordBatchReader) -> Result<Option<RecordBatch>> {
+    reading(path, || reader.next().transpose())
 }
 
 /// One column of a table that was read from `path`, cast to the type wanted.

@@ -8,6 +8,7 @@
 use crate::error::{Error, Result};
 use crate::files;
 use crate::manifest::{FileEntry, ImageEntry};
+use crate::tables;
 use arrow::array::{
     Array, ArrayRef, BinaryArray, Int32Builder, Int64Array, ListArray, ListBuilder, RecordBatch, StringArray,
     StructArray,
@@ -183,11 +184,10 @@ pub struct ParquetRow<'a> {
 /// [`Error::Io`] when the file cannot be opened, [`Error::Table`] when it is damaged or has other columns, or what `each` returned.
 pub fn read_rows(path: &Path, each: &mut dyn FnMut(ParquetRow) -> Result<()>) -> Result<()> {
     let file = File::open(path).map_err(Error::io("read", path))?;
-    let reader = ParquetRecordBatchReaderBuilder::try_new(file)
-        .and_then(|builder| builder.with_batch_size(GROUP_ROWS).build())
-        .map_err(|e| Error::table(path, e))?;
-    for batch in reader {
-        let batch = batch.map_err(|e| Error::table(path, e))?;
+    let mut reader = tables::reading(path, || {
+        ParquetRecordBatchReaderBuilder::try_new(file).and_then(|builder| builder.with_batch_size(GROUP_ROWS).build())
+    })?;
+    while let Some(batch) = tables::next_batch(path, &mut reader)? {
         let columns =
             Columns::of(&batch).ok_or_else(|| Error::table(path, "its columns are not image, label and tiles"))?;
         for at in 0..batch.num_rows() {

@@ -44,9 +44,10 @@ fn resized_crops_are_torchvisions_within_one_level() {
         differing += count;
     }
     let share = differing as f64 / strip.data.len() as f64;
-    // Pillow goes along the rows first, our library down the columns: the rounding between the two passes differs.
+    // Pillow goes along the rows first, our library down the columns: the rounding between the two passes differs (2.5 % when
+    // this was written, on stripes and edges that are meant to be hard).
     eprintln!("{:.2} % of the values differ by one level", share * 100.0);
-    assert!(share < 0.10, "{share}");
+    assert!(share < 0.04, "{share}");
 }
 
 #[test]

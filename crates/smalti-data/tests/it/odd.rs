@@ -54,27 +54,6 @@ fn odd_files_are_read_or_refused_as_pillow_does() {
 }
 
 #[test]
-fn zz_dump() {
-    let Ok(dir) = std::env::var("DUMP") else { return };
-    for entry in std::fs::read_dir("/tmp/odd-images").expect("x") {
-        let path = entry.expect("x").path();
-        let bytes = std::fs::read(&path).expect("x");
-        if let Ok(p) = decode(&bytes) {
-            let mut out = format!("P6 {} {} 255\n", p.width, p.height).into_bytes();
-            out.extend(&p.data);
-            std::fs::write(
-                format!(
-                    "{dir}/{}.ppm",
-                    path.file_name().expect("x").to_string_lossy().chars().take(150).collect::<String>()
-                ),
-                out,
-            )
-            .expect("x");
-        }
-    }
-}
-
-#[test]
 fn damage_anywhere_is_an_error_or_a_picture_never_a_panic() {
     let good = [crate::util::png(1), crate::util::jpeg(2)];
     for bytes in good {

@@ -230,6 +230,36 @@ fn several_files_are_one_source_with_splits_by_name() {
 }
 
 #[test]
+fn numbers_and_text_do_not_mix() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let text: ArrayRef = Arc::new(StringArray::from(vec!["a", "b"]));
+    write(&dir.path().join("1.parquet"), vec![("image", binary(2)), ("label", labels(&[7, 0]))], None, 10);
+    write(&dir.path().join("2.parquet"), vec![("image", binary(2)), ("label", text)], None, 10);
+    let (message, _) = refused(dir.path());
+    assert!(message.contains("2.parquet` are Utf8, unlike"), "{message}");
+}
+
+#[test]
+fn damage_anywhere_in_a_file_is_an_error_never_a_panic() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let path = dir.path().join("x.parquet");
+    let names: ArrayRef = Arc::new(StringArray::from(vec!["a.png", "b.png", "c.png"]));
+    let small: ArrayRef = Arc::new(BinaryArray::from_vec(vec![b"abc", b"", b"defgh"]));
+    let image = structs(vec![("bytes", small), ("path", names)]);
+    write(&path, vec![("image", image), ("label", labels(&[1, 0, 1]))], Some(ANIMALS), 2);
+    let whole = std::fs::read(&path).expect("reads");
+    for at in 0..whole.len() {
+        let mut damaged = whole.clone();
+        damaged[at] ^= [0x01, 0x55, 0xFF][at % 3];
+        std::fs::write(&path, damaged).expect("written");
+        if let Ok(source) = Source::open(&path, &SourceOptions::default()) {
+            let rows: Vec<u32> = (0..source.len() as u32).collect();
+            let _ = source.for_each(&rows, &|_, _| ());
+        }
+    }
+}
+
+#[test]
 fn the_shared_sets_open_and_scan() {
     for (name, images, classes) in [
         ("imagenette-128/val.parquet", 3925, "n01440764"),

@@ -1,4 +1,4 @@
-"""Opens a set as its users do, and prints what is found as JSON. Arguments: the folder of the set, its format."""
+"""Opens sets as their users do, and prints what is found as JSON. Arguments: pairs of a set's folder and its format."""
 
 import base64
 import json
@@ -15,16 +15,20 @@ def pixels(image):
     return base64.b16encode(image.convert("RGB").tobytes()).decode()
 
 
-folder, kind = sys.argv[1:]
-found = {}
-if kind != "parquet":
-    plain = ImageFolder(os.path.join(folder, "train"))
-    found["torchvision"] = {"classes": plain.classes, "rows": [[label, pixels(image)] for image, label in plain]}
-data = load_dataset(folder, split="train")
-found["datasets"] = {
-    "classes": data.features["label"].names,
-    "image": isinstance(data.features["image"], Image),
-    "rows": [[row["label"], pixels(row["image"])] for row in data],
-    "tiles": data["tiles"][:] if "tiles" in data.features else None,
-}
-json.dump(found, sys.stdout)
+def look(folder, kind):
+    found = {}
+    if kind != "parquet":
+        plain = ImageFolder(os.path.join(folder, "train"))
+        found["torchvision"] = {"classes": plain.classes, "rows": [[label, pixels(image)] for image, label in plain]}
+    data = load_dataset(folder, split="train")
+    found["datasets"] = {
+        "classes": data.features["label"].names,
+        "image": isinstance(data.features["image"], Image),
+        "rows": [[row["label"], pixels(row["image"])] for row in data],
+        "tiles": data["tiles"][:] if "tiles" in data.features else None,
+    }
+    return found
+
+
+arguments = iter(sys.argv[1:])
+json.dump([look(folder, kind) for folder, kind in zip(arguments, arguments)], sys.stdout)

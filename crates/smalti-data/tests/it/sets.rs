@@ -232,7 +232,8 @@ fn a_plan_that_does_not_fit_is_refused_before_anything_is_written() {
     let given = given(4);
     let (plan, spec) = given.plan(2, 1);
     let (dir, _) = given.out("out");
-    let changes: Vec<(&str, fn(&mut Plan))> = vec![
+    type Change = (&'static str, fn(&mut Plan));
+    let changes: [Change; 6] = [
         ("the plan has no image", |plan| plan.images.clear()),
         ("planned twice", |plan| plan.images[1].samples = plan.images[0].samples.clone()),
         ("of class 1", |plan| plan.images[0].samples = vec![7]),
