@@ -45,9 +45,10 @@ pub fn unknown<'a>(kind: &str, name: &str, known: impl IntoIterator<Item = &'a s
 
 /// The known names that look like `name`, nearest first, at most three.
 pub fn near<'a>(name: &str, known: &[&'a str]) -> Vec<&'a str> {
-    let mut scored: Vec<(f64, &str)> = known.iter().map(|k| (strsim::jaro_winkler(name, k), *k)).collect();
-    scored.retain(|(score, _)| *score > 0.75);
-    scored.sort_by(|a, b| b.0.total_cmp(&a.0));
+    // Two letters exchanged count once, so that `pac` is near `pca`; up to a third of a name may be wrong.
+    let mut scored: Vec<(usize, &str)> = known.iter().map(|k| (strsim::damerau_levenshtein(name, k), *k)).collect();
+    scored.retain(|(edits, known)| 3 * edits <= known.chars().count().max(3));
+    scored.sort_by_key(|(edits, _)| *edits);
     scored.into_iter().take(3).map(|(_, name)| name).collect()
 }
 

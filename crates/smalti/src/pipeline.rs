@@ -65,6 +65,7 @@ pub struct Outcome {
 /// When the input does not allow what is asked, the output exists, or the machine refuses; nothing half-written is left, and the same
 /// call goes on where it stopped.
 pub fn compress(request: &Request, ui: &Ui) -> Result<Outcome> {
+    request.recipe.check()?;
     let source = Source::open(request.source, &request.columns)?;
     let run = Run::begin(request.out, request.overwrite)?;
     let samples = stages::scan(&source, &request.recipe, &run, ui)?;

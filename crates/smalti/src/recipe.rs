@@ -145,7 +145,15 @@ impl Recipe {
         }
     }
 
-    /// Checks all that can be checked before the images are seen, and fills in what depends on them: `typical_side` is the side in
+    /// Checks all that can be checked before the images are seen.
+    ///
+    /// # Errors
+    /// As [`Recipe::settle`].
+    pub fn check(&self) -> Result<()> {
+        self.settle("", LARGEST_DEFAULT_SIZE).map(|_| ())
+    }
+
+    /// Completes the settings with what depends on the images: `typical_side` is the side in
     /// pixels of a typical source image, `name` a name for the set if it has none.
     ///
     /// # Errors
@@ -276,7 +284,7 @@ impl Settings {
 pub fn parse<T: DeserializeOwned>(text: &str) -> Result<T> {
     toml::from_str(text).map_err(|error| {
         let message = error.message().to_owned();
-        let line = error.span().map_or(0, |span| text[..span.start.min(text.len())].lines().count().max(1));
+        let line = error.span().map_or(0, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
         let mut names = message.split('`').skip(1).step_by(2);
         match names.next() {
             Some(key) if message.starts_with("unknown field") => {

@@ -40,13 +40,15 @@ impl Run {
         self.dir.join(name)
     }
 
-    /// Saves the complete settings before any work, or compares them with those of the run that was cut off here.
+    /// Saves the complete settings before any work, or compares them with those of the run that was cut off here. A run that came to
+    /// nothing leaves no claim.
     ///
     /// # Errors
     /// When they differ; the lines that do are named.
     pub fn keep_settings(&self, text: &str) -> Result<()> {
         let path = self.table("recipe.toml");
-        if !path.exists() {
+        let work = ["trace", "scores.parquet", "begun"].map(|name| self.table(name));
+        if !path.exists() || !work.iter().any(|made| made.exists()) {
             return Ok(files::write_bytes(&path, text.as_bytes())?);
         }
         let before = String::from_utf8_lossy(&files::read(&path)?).into_owned();
@@ -55,9 +57,14 @@ impl Run {
         }
         let changed: Vec<&str> = before.lines().filter(|line| !text.lines().any(|new| new == *line)).collect();
         let changed = if changed.is_empty() { "fewer settings".to_owned() } else { changed.join("`, `") };
+        let [_, scores, _] = &work;
+        let keep = match scores.exists() {
+            true => format!("; --scores {} keeps what its proxies said", scores.display()),
+            false => String::new(),
+        };
         Err(failure(
             format!("`{}` belongs to a run with other settings: it had `{changed}`", self.dir.display()),
-            "repeat the same command to go on with it, give another --out, or start over with --force",
+            format!("repeat the same command to go on with it, give another --out, or start over with --force{keep}"),
         ))
     }
 }

@@ -103,7 +103,7 @@ fn what_cannot_be_done_is_refused_with_the_way_out_and_leaves_nothing() {
         }
         assert!(!out.exists(), "nothing is written");
     };
-    refuse(&["--ipc", "7", "--preset", "random"], 1, &["needs 7", "has 6", "--ipc", "--grid", "--on-small-class fewer"]);
+    refuse(&["--ipc", "7", "--preset", "random"], 1, &["the 7 samples needed", "`disc` has 6", "--ipc", "--grid", "--on-small-class fewer"]);
     refuse(&["--ipc", "1", "--preset", "pac"], 2, &["no preset `pac`", "did you mean `pca`?"]);
     refuse(&["--ipc", "1", "--rule", "esay-first"], 1, &["esay-first", "easy-first"]);
     refuse(&["--preset", "random"], 2, &["how many images per class?", "--ipc 10"]);
@@ -214,11 +214,18 @@ fn a_killed_run_finishes_with_the_same_bytes() {
 fn a_broken_off_run_with_other_settings_is_not_mixed_up() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let (source, out) = (images(dir.path(), 8), dir.path().join("set"));
-    // A selection that does not fit stops the run after its settings were saved.
-    let bad = dir.path().join("bad.parquet");
-    Samples::default().write(&bad).expect("written");
-    run(compress(&source, &out, &["--ipc", "2", "--preset", "random", "--selection", arg(&bad)]), 1);
-    let (_, stderr) = run(compress(&source, &out, &["--ipc", "3", "--preset", "random"]), 1);
-    assert!(stderr.contains("other settings") && stderr.contains("ipc = 2"), "{stderr}");
-    run(compress(&source, &out, &["--ipc", "3", "--preset", "random", "--force"]), 0);
+    // What came to nothing leaves no claim on the folder.
+    run(compress(&source, &out, &["--ipc", "9", "--preset", "random"]), 1);
+    // The working folder of a set that was moved away still holds its scores.
+    let mut args = compress(&source, &out, &["--ipc", "1"]);
+    args.extend(TINY_PROXY);
+    run(args.clone(), 0);
+    std::fs::remove_dir_all(&out).expect("removed");
+    let mut other = compress(&source, &out, &["--ipc", "2"]);
+    other.extend(TINY_PROXY);
+    let (_, stderr) = run(other.clone(), 1);
+    assert!(stderr.contains("other settings") && stderr.contains("ipc = 1") && stderr.contains("--scores"), "{stderr}");
+    run(args, 0);
+    other.push("--force");
+    run(other, 0);
 }

@@ -1,6 +1,6 @@
 //! Settle: the recipe becomes complete and is saved before any work.
 
-use super::Given;
+use super::{Given, candidates};
 use crate::error::{failure, usage};
 use crate::pipeline::Request;
 use crate::recipe::Settings;
@@ -9,12 +9,12 @@ use crate::sources::typical_side;
 use anyhow::Result;
 use smalti_data::files;
 use smalti_data::tables::{Samples, Split};
-use smalti_select::Needs;
+use smalti_select::{Budget, Needs};
 
 /// Completes the settings with what the source says and keeps them in the working folder.
 ///
 /// # Errors
-/// For settings that are in no list or out of range; for a folder that belongs to a run with others; for an empty training part.
+/// For settings that are in no list or out of range; for a folder that belongs to a run with others; for a class that is too small.
 pub fn settle(request: &Request, samples: &Samples, run: &Run) -> Result<Settings> {
     if samples.usable(Split::Train).next().is_none() {
         let what = format!("`{}` has no usable training image", request.source.display());
@@ -26,6 +26,14 @@ pub fn settle(request: &Request, samples: &Samples, run: &Run) -> Result<Setting
     if matches!(request.given, Given::Scores(..)) && rule.needs == Needs::Nothing {
         let what = format!("--scores has no use for the rule `{}`", rule.name);
         return Err(usage(what, "leave it out, or choose --rule easy-first"));
+    }
+    if !matches!(request.given, Given::Selection(_)) {
+        // A class that is too small is found now, not after the proxies have trained: any rule needs the same numbers.
+        let budget = Budget::new(settings.ipc, &settings.layout(), settings.on_small_class)?;
+        smalti_select::select(&candidates(samples), &samples.classes, None, smalti_select::rule("random")?, &budget, 0)?;
+    }
+    if let (Given::Nothing, Some(metric)) = (&request.given, &settings.metric) {
+        smalti_select::metric(metric)?;
     }
     run.keep_settings(&(settings.to_toml() + &fingerprint(&request.given)?))?;
     Ok(settings)
