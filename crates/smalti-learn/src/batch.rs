@@ -84,9 +84,13 @@ fn fill(
     engine: &Engine,
     view: impl Fn(Item) -> Option<View> + Sync,
 ) -> Result<Tensor> {
-    // Rounded to the engine's kind here, in the table, rather than in a pass of its own over the batch.
+    // Rounded to the engine's kind here, in the table, rather than in a pass of its own over the batch. bf16 travels as its bits:
+    // tch takes `half::bf16` for fp16.
+    let bits = |value: f32| half::bf16::from_f32(value).to_bits().cast_signed();
     match engine.kind {
-        Kind::BFloat16 => fill_with(store, items, &lookup(normalise, half::bf16::from_f32), engine.device, view),
+        Kind::BFloat16 => {
+            Ok(fill_with(store, items, &lookup(normalise, bits), engine.device, view)?.view_dtype(Kind::BFloat16))
+        }
         _ => fill_with(store, items, &lookup(normalise, std::convert::identity), engine.device, view),
     }
 }

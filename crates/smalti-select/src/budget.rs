@@ -80,7 +80,10 @@ impl Budget {
     fn check(&self) -> Result<()> {
         if self.per_class == 0 || self.multiple == 0 || !self.per_class.is_multiple_of(self.multiple) {
             return Err(Error::input(
-                format!("a budget of {} samples per class in images of {} is no whole image", self.per_class, self.multiple),
+                format!(
+                    "a budget of {} samples per class in images of {} is no whole image",
+                    self.per_class, self.multiple
+                ),
                 "choose --ipc 1 or more and --grid 1 or more",
             ));
         }
@@ -109,7 +112,10 @@ impl Budget {
             Counted::Usable => "",
             Counted::Given => ", or keep more samples in the given selection",
         };
-        Err(Error::input(what, format!("{ipc}{more}, or let small classes keep what they have: `--on-small-class fewer`")))
+        Err(Error::input(
+            what,
+            format!("{ipc}{more}, or let small classes keep what they have: `--on-small-class fewer`"),
+        ))
     }
 
     fn refuse_less_than_one_image(&self, short: Vec<Short>, classes: usize, counted: Counted) -> Result<()> {
@@ -174,7 +180,8 @@ mod tests {
     #[test]
     fn small_classes_are_named_with_need_and_remedy() {
         let error = quotas(&[9, 12, 11], OnSmallClass::Refuse).expect_err("two are too small");
-        let words = "2 of 3 classes have fewer than the 12 samples needed (ipc x grid²): `class-0` has 9, `class-2` has 11";
+        let words =
+            "2 of 3 classes have fewer than the 12 samples needed (ipc x grid²): `class-0` has 9, `class-2` has 11";
         assert_eq!(error.to_string(), words);
         let hint = error.hint().expect("a hint");
         for remedy in ["`--ipc` to 2 at most", "`--grid`", "`--on-small-class fewer`"] {

@@ -26,7 +26,12 @@ pub(crate) fn by_class(candidates: &[Candidate], classes: &[String]) -> Result<V
     for (i, candidate) in candidates.iter().enumerate() {
         let Some(group) = groups.get_mut(candidate.class_id as usize) else {
             return Err(Error::input(
-                format!("`{}` has the label {}, but there are {} classes", candidate.path, candidate.class_id, classes.len()),
+                format!(
+                    "`{}` has the label {}, but there are {} classes",
+                    candidate.path,
+                    candidate.class_id,
+                    classes.len()
+                ),
                 "labels count from 0; give every label a class name",
             ));
         };

@@ -12,7 +12,12 @@ use smalti_data::tables::{Selected, Selection};
 ///
 /// # Errors
 /// [`Error::Input`] for a row that is no candidate, has another class or stands twice, and for a class that keeps too few.
-pub fn from_given(selection: Selection, candidates: &[Candidate], classes: &[String], budget: &Budget) -> Result<Selection> {
+pub fn from_given(
+    selection: Selection,
+    candidates: &[Candidate],
+    classes: &[String],
+    budget: &Budget,
+) -> Result<Selection> {
     let groups = by_class(candidates, classes)?;
     let mut given = by_candidate(selection, candidates)?;
     let kept = |row: &Option<Selected>| row.as_ref().is_some_and(|r| r.kept);
@@ -97,7 +102,8 @@ mod tests {
     #[test]
     fn the_best_ranks_are_kept_and_counted_anew() {
         // Ranks as read from a file without that column: the row's number in the file.
-        let rows = vec![row(7, 1, true, 0), row(3, 0, true, 1), row(9, 1, true, 2), row(0, 0, true, 3), row(1, 0, true, 4)];
+        let rows =
+            vec![row(7, 1, true, 0), row(3, 0, true, 1), row(9, 1, true, 2), row(0, 0, true, 3), row(1, 0, true, 4)];
         let two = budget(2, OnSmallClass::Refuse);
         let held = from_given(Selection { rows }, &candidates(), &classes(2), &two).expect("enough");
         assert_eq!(held.kept_of(0), [3, 0]);
@@ -116,7 +122,13 @@ mod tests {
     #[test]
     fn too_few_is_an_error_or_fewer_whole_images() {
         let selection = || Selection {
-            rows: vec![row(0, 0, true, 0), row(1, 0, true, 1), row(2, 0, true, 2), row(6, 1, true, 0), row(7, 1, true, 1)],
+            rows: vec![
+                row(0, 0, true, 0),
+                row(1, 0, true, 1),
+                row(2, 0, true, 2),
+                row(6, 1, true, 0),
+                row(7, 1, true, 1),
+            ],
         };
         let with = |on_small_class| {
             let budget = Budget { per_class: 4, multiple: 2, on_small_class };
@@ -129,7 +141,8 @@ mod tests {
         assert_eq!((fewer.kept_of(0), fewer.kept_of(1)), (vec![0, 1], vec![6, 7]));
         // A class that the selection leaves out is too small in both ways.
         let half = Selection { rows: vec![row(0, 0, true, 0)] };
-        let error = from_given(half, &candidates(), &classes(2), &budget(1, OnSmallClass::Fewer)).expect_err("no class 1");
+        let error =
+            from_given(half, &candidates(), &classes(2), &budget(1, OnSmallClass::Fewer)).expect_err("no class 1");
         assert!(error.to_string().contains("`class-1` keeps 0"), "{error}");
     }
 

@@ -21,9 +21,12 @@ pub fn plan(selection: &Selection, classes: usize, ipc: u32, layout: &Layout) ->
         ranked.sort_unstable();
         let ranked: Vec<u32> = ranked.into_iter().map(|(_, sample)| sample).collect();
         let whole = (ranked.len() / tiles).min(ipc as usize);
-        images.extend(group(&ranked[..whole * tiles], whole as u32, layout).into_iter().enumerate().map(
-            |(index, samples)| PlannedImage { class_id: class_id as u32, index: index as u32, samples },
-        ));
+        images.extend(
+            group(&ranked[..whole * tiles], whole as u32, layout)
+                .into_iter()
+                .enumerate()
+                .map(|(index, samples)| PlannedImage { class_id: class_id as u32, index: index as u32, samples }),
+        );
     }
     Plan { images }
 }

@@ -79,7 +79,8 @@ pub fn select(
 /// How hard each candidate is, in the order of the candidates.
 fn hardness_of(candidates: &[Candidate], scores: &Scores) -> Result<Vec<f32>> {
     let known = of_metric(scores)?;
-    let score_of = |c: &Candidate| known.binary_search_by_key(&c.sample, |(sample, _)| *sample).ok().map(|at| known[at].1);
+    let score_of =
+        |c: &Candidate| known.binary_search_by_key(&c.sample, |(sample, _)| *sample).ok().map(|at| known[at].1);
     let hardness: Vec<Option<f32>> = candidates.iter().map(score_of).collect();
 
     // The same path is named whatever the order of the rows.

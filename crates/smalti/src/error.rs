@@ -67,8 +67,9 @@ pub fn hint_of(error: &anyhow::Error) -> Option<String> {
 
 /// 1 when the input or the run is at fault, 2 when the call was.
 pub fn exit_status(error: &anyhow::Error) -> u8 {
-    let wrong_call =
-        |cause: &(dyn std::error::Error + 'static)| cause.downcast_ref::<Failure>().is_some_and(|f| f.usage == Usage::Wrong);
+    let wrong_call = |cause: &(dyn std::error::Error + 'static)| {
+        cause.downcast_ref::<Failure>().is_some_and(|f| f.usage == Usage::Wrong)
+    };
     if error.chain().any(wrong_call) { 2 } else { 1 }
 }
 

@@ -71,8 +71,11 @@ pub struct Duplicates {
 
 /// Sums up a scanned source.
 pub fn inspect(samples: &Samples) -> Findings {
-    let mut classes: Vec<ClassCount> =
-        samples.classes.iter().map(|name| ClassCount { name: name.clone(), train: 0, test: 0, unreadable: 0 }).collect();
+    let mut classes: Vec<ClassCount> = samples
+        .classes
+        .iter()
+        .map(|name| ClassCount { name: name.clone(), train: 0, test: 0, unreadable: 0 })
+        .collect();
     for sample in &samples.rows {
         let class = &mut classes[sample.class_id as usize];
         match (&sample.status, sample.split) {
@@ -150,7 +153,9 @@ fn warnings(samples: &Samples, classes: &[ClassCount], duplicates: &[Duplicates]
     if let (Some(low), Some(high)) = (sizes.clone().filter(|&n| n > 0).min(), sizes.max())
         && high > 10 * low
     {
-        out.push(format!("the largest class has {high} training images, the smallest {low}: --ipc is bound by the smallest"));
+        out.push(format!(
+            "the largest class has {high} training images, the smallest {low}: --ipc is bound by the smallest"
+        ));
     }
     out
 }
@@ -174,7 +179,17 @@ mod tests {
 
     fn sample(sample: u32, class_id: u32, split: Split, hash: u128) -> Sample {
         let path = format!("{class_id}/{sample}");
-        Sample { sample, content_hash: hash, path, class_id, split, width: 10 + sample, height: 10, bytes: 5, status: Status::Ok }
+        Sample {
+            sample,
+            content_hash: hash,
+            path,
+            class_id,
+            split,
+            width: 10 + sample,
+            height: 10,
+            bytes: 5,
+            status: Status::Ok,
+        }
     }
 
     #[test]
@@ -193,7 +208,11 @@ mod tests {
         assert_eq!(counts, [(1, 1, 0), (2, 0, 1)]);
         assert_eq!(found.sizes, Some(Sizes { smallest: (10, 10), median: (12, 10), largest: (14, 10) }));
         assert_eq!(found.unreadable[0].cause, "cut");
-        let expected = Duplicates { paths: vec!["0/0".into(), "0/1".into(), "1/2".into()], across_classes: true, across_splits: true };
+        let expected = Duplicates {
+            paths: vec!["0/0".into(), "0/1".into(), "1/2".into()],
+            across_classes: true,
+            across_splits: true,
+        };
         assert_eq!(found.duplicates, [expected], "an unreadable file is no copy");
         assert_eq!(found.warnings.len(), 2, "{:?}", found.warnings);
     }

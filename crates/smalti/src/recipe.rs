@@ -164,7 +164,10 @@ impl Recipe {
         let needs_scores = rule.needs == Needs::Scores;
         let metric = self.metric.as_deref().or(preset.metric);
         if needs_scores && metric.is_none() {
-            return Err(usage(format!("the rule `{}` needs a metric", rule.name), "add --metric el2n; `smalti methods` lists them"));
+            return Err(usage(
+                format!("the rule `{}` needs a metric", rule.name),
+                "add --metric el2n; `smalti methods` lists them",
+            ));
         }
         let Some(ipc) = self.ipc.filter(|&ipc| ipc > 0) else {
             return Err(usage("how many images per class?", "add --ipc 10, or `ipc = 10` to the recipe"));
@@ -173,7 +176,10 @@ impl Recipe {
         let layout = Layout::new(self.grid.unwrap_or(preset.grid), size)?;
         let holdout = self.holdout.unwrap_or(0.0);
         if !(0.0..1.0).contains(&holdout) {
-            return Err(usage(format!("a hold-out of {holdout} is no part of the images"), "give --holdout 0.1, or another number from 0 to below 1"));
+            return Err(usage(
+                format!("a hold-out of {holdout} is no part of the images"),
+                "give --holdout 0.1, or another number from 0 to below 1",
+            ));
         }
         Ok(Settings {
             name: self.name.clone().unwrap_or_else(|| name.to_owned()),
@@ -230,7 +236,10 @@ impl ProxyRecipe {
         let bad = |what: String, hint: &str| Err(usage(what, hint));
         if epochs == 0 || settled.batch == 0 || seeds == 0 || seeds > MAX_PROXIES {
             let hint = "give --proxy-epochs, --proxy-seeds (at most 100) and a batch of at least 1";
-            return bad(format!("{seeds} proxies of {epochs} epochs with batches of {} score nothing", settled.batch), hint);
+            return bad(
+                format!("{seeds} proxies of {epochs} epochs with batches of {} score nothing", settled.batch),
+                hint,
+            );
         }
         if !settled.eval_epochs.iter().all(|&e| e < epochs) || settled.eval_epochs.is_empty() {
             let hint = "count epochs from 0, and name at least one below `epochs`";
@@ -291,10 +300,13 @@ pub fn parse<T: DeserializeOwned>(text: &str) -> Result<T> {
                 let known: Vec<&str> = names.collect();
                 let near = near(key, &known);
                 let list = format!("known keys here: {}", known.join(", "));
-                let hint = if near.is_empty() { list } else { format!("did you mean `{}`? {list}", near.join("` or `")) };
+                let hint =
+                    if near.is_empty() { list } else { format!("did you mean `{}`? {list}", near.join("` or `")) };
                 usage(format!("unknown key `{key}` in line {line}"), hint)
             }
-            Some(name) if message.starts_with("unknown variant") => unknown(&format!("value in line {line}"), name, names),
+            Some(name) if message.starts_with("unknown variant") => {
+                unknown(&format!("value in line {line}"), name, names)
+            }
             _ => usage(format!("line {line}: {message}"), "see `smalti compress --help` for an example recipe"),
         }
     })
@@ -313,13 +325,17 @@ mod tests {
         assert_eq!((settings.ipc, settings.grid, settings.seed, settings.size), (7, 3, 3, 96));
         assert_eq!((settings.rule.as_str(), settings.metric.as_deref()), ("easy-first", Some("el2n")));
         let proxy = settings.proxy.expect("easy-first needs scores");
-        assert_eq!((proxy.epochs, proxy.eval_epochs, proxy.size, proxy.network.as_str()), (4, vec![3], 64, "convnet-4/64-bn"));
+        assert_eq!(
+            (proxy.epochs, proxy.eval_epochs, proxy.size, proxy.network.as_str()),
+            (4, vec![3], 64, "convnet-4/64-bn")
+        );
     }
 
     #[test]
     fn the_saved_recipe_settles_to_itself() {
         for name in PRESETS.iter().map(|p| p.name) {
-            let recipe = Recipe { ipc: Some(2), preset: Some(name.into()), licence: Some("mit".into()), ..Recipe::default() };
+            let recipe =
+                Recipe { ipc: Some(2), preset: Some(name.into()), licence: Some("mit".into()), ..Recipe::default() };
             let settings = recipe.settle("set", 500).expect("settled");
             assert_eq!(settings.size, 224, "the default is not above the benchmark's size");
             let again: Recipe = parse(&settings.to_toml()).expect("it parses");

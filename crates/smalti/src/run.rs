@@ -79,7 +79,10 @@ pub fn working_folder(out: &Path) -> PathBuf {
 /// Errors about the output come before anything is created.
 fn refuse_foreign(out: &Path, dir: &Path, overwrite: Overwrite) -> Result<()> {
     if out.file_name().is_none() {
-        return Err(failure(format!("`{}` cannot be an output folder", out.display()), "give --out the name of a new folder"));
+        return Err(failure(
+            format!("`{}` cannot be an output folder", out.display()),
+            "give --out the name of a new folder",
+        ));
     }
     match (state(out, dir)?, overwrite) {
         (State::Foreign, _) => Err(failure(

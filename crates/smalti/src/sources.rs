@@ -242,7 +242,9 @@ fn match_classes(found: &[String], wanted: &[String], place: &Path) -> Result<Ve
     let missing: Vec<&str> = wanted.iter().filter(|c| !found.contains(c)).map(String::as_str).collect();
     let extra: Vec<&str> = found.iter().filter(|c| !wanted.contains(c)).map(String::as_str).collect();
     if !missing.is_empty() || !extra.is_empty() {
-        let list = |names: &[&str]| format!("`{}`{}", names[..names.len().min(5)].join("`, `"), if names.len() > 5 { ", …" } else { "" });
+        let list = |names: &[&str]| {
+            format!("`{}`{}", names[..names.len().min(5)].join("`, `"), if names.len() > 5 { ", …" } else { "" })
+        };
         let mut parts = Vec::new();
         if !missing.is_empty() {
             parts.push(format!("lacks {}", list(&missing)));
@@ -251,7 +253,11 @@ fn match_classes(found: &[String], wanted: &[String], place: &Path) -> Result<Ve
             parts.push(format!("has {} more: {}", extra.len(), list(&extra)));
         }
         return Err(failure(
-            format!("the test set `{}` has other classes than the training set: it {}", place.display(), parts.join(" and ")),
+            format!(
+                "the test set `{}` has other classes than the training set: it {}",
+                place.display(),
+                parts.join(" and ")
+            ),
             "classes are matched by name; rename folders or labels so that both sets use the same names",
         ));
     }
@@ -277,7 +283,8 @@ mod tests {
 
     #[test]
     fn classes_are_matched_by_name_and_never_by_place() {
-        let ids = match_classes(&names(&["b", "a", "c"]), &names(&["a", "b", "c"]), Path::new("t")).expect("the same names");
+        let ids =
+            match_classes(&names(&["b", "a", "c"]), &names(&["a", "b", "c"]), Path::new("t")).expect("the same names");
         assert_eq!(ids, [1, 0, 2]);
         let error = match_classes(&names(&["a", "x"]), &names(&["a", "b"]), Path::new("t")).expect_err("differ");
         assert_eq!(

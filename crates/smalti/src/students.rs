@@ -74,13 +74,18 @@ impl TrainingRecipe {
     /// For names that are in no list and numbers out of range.
     pub fn settle(&self) -> Result<Training> {
         let name = self.protocol.as_deref().unwrap_or(PROTOCOLS[0].name);
-        let protocol = Protocol::named(name).ok_or_else(|| unknown("protocol", name, PROTOCOLS.iter().map(|p| p.name)))?;
+        let protocol =
+            Protocol::named(name).ok_or_else(|| unknown("protocol", name, PROTOCOLS.iter().map(|p| p.name)))?;
         let augment = match self.augment.as_deref() {
             None => protocol.augment,
-            Some(name) => Augment::parse(name).ok_or_else(|| unknown("augmentation", name, AUGMENTS.iter().map(|a| a.name)))?,
+            Some(name) => {
+                Augment::parse(name).ok_or_else(|| unknown("augmentation", name, AUGMENTS.iter().map(|a| a.name)))?
+            }
         };
         let length = match (self.images_seen, self.epochs) {
-            (Some(_), Some(_)) => return Err(usage("both images seen and epochs are given", "give --images-seen or --epochs, not both")),
+            (Some(_), Some(_)) => {
+                return Err(usage("both images seen and epochs are given", "give --images-seen or --epochs, not both"));
+            }
             (Some(seen), None) => Length::ImagesSeen(seen),
             (None, Some(epochs)) => Length::Epochs(epochs),
             (None, None) => protocol.length,
@@ -96,11 +101,22 @@ impl TrainingRecipe {
         crop.check()?;
         let optimiser = match self.learning_rate {
             Some(rate) if rate > 0.0 && rate.is_finite() => protocol.optimiser.with_learning_rate(rate),
-            Some(rate) => return Err(usage(format!("a learning rate of {rate} cannot train"), "give --learning-rate 0.001, say")),
+            Some(rate) => {
+                return Err(usage(format!("a learning rate of {rate} cannot train"), "give --learning-rate 0.001, say"));
+            }
             None => protocol.optimiser,
         };
         let student = full_name(self.student.as_deref().unwrap_or(STUDENT));
-        Ok(Training { student, protocol: protocol.name.to_owned(), optimiser, batch, length, augment, crop, fit: protocol.fit })
+        Ok(Training {
+            student,
+            protocol: protocol.name.to_owned(),
+            optimiser,
+            batch,
+            length,
+            augment,
+            crop,
+            fit: protocol.fit,
+        })
     }
 }
 
@@ -134,7 +150,9 @@ impl Training {
         };
         let optimiser = match self.optimiser {
             OptimiserSpec::AdamW { learning_rate, weight_decay } => {
-                format!("AdamW, learning rate {learning_rate}, weight decay {weight_decay} on weights of more than one dimension")
+                format!(
+                    "AdamW, learning rate {learning_rate}, weight decay {weight_decay} on weights of more than one dimension"
+                )
             }
             OptimiserSpec::Sgd { learning_rate, momentum, weight_decay } => {
                 format!("SGD, learning rate {learning_rate}, momentum {momentum}, weight decay {weight_decay}")
@@ -150,7 +168,10 @@ impl Training {
             ("optimiser", optimiser),
             ("schedule", format!("{length}; half a cosine, no warm-up")),
             ("batch", self.batch.to_string()),
-            ("augmentation", format!("{}, crops of {} to {} of the area", self.augment.name(), self.crop.scale.0, self.crop.scale.1)),
+            (
+                "augmentation",
+                format!("{}, crops of {} to {} of the area", self.augment.name(), self.crop.scale.0, self.crop.scale.1),
+            ),
             ("loss", "cross-entropy with hard labels".to_owned()),
             ("measured", format!("{fit}, after the last step")),
         ]
@@ -223,7 +244,13 @@ pub fn train_one(
 }
 
 /// Puts finished students together.
-pub fn summarise(training: &Training, train: &TrainSet, sizes: (usize, usize), engine: &Engine, runs: Vec<StudentResult>) -> Summary {
+pub fn summarise(
+    training: &Training,
+    train: &TrainSet,
+    sizes: (usize, usize),
+    engine: &Engine,
+    runs: Vec<StudentResult>,
+) -> Summary {
     let top1 = mean_sd(&runs.iter().map(|r| r.top1_percent).collect::<Vec<_>>());
     let top5 = mean_sd(&runs.iter().map(|r| r.top5_percent).collect::<Vec<_>>());
     Summary {
@@ -264,8 +291,14 @@ mod tests {
     #[test]
     fn the_default_is_the_benchmarks_protocol() {
         let training = TrainingRecipe::default().settle().expect("complete");
-        assert_eq!((training.student.as_str(), training.batch, training.length), ("resnet18", 128, Length::Epochs(300)));
-        assert_eq!((training.crop.scale, training.augment, training.fit), ((0.08, 1.0), Augment::Constrained, Fit::Centre));
+        assert_eq!(
+            (training.student.as_str(), training.batch, training.length),
+            ("resnet18", 128, Length::Epochs(300))
+        );
+        assert_eq!(
+            (training.crop.scale, training.augment, training.fit),
+            ((0.08, 1.0), Augment::Constrained, Fit::Centre)
+        );
         // 10,000 images: 79 steps an epoch, as in the paper's notes.
         assert_eq!(step_count(10_000, &training.spec("x", 0)), 23_700);
     }
@@ -283,7 +316,10 @@ mod tests {
         };
         let training = recipe.settle().expect("complete");
         assert_eq!((training.student.as_str(), training.images_seen(7)), ("convnet-3/128-bn", 1000));
-        assert_eq!((training.crop.scale.0, training.optimiser.learning_rate(), training.augment), (0.5, 0.01, Augment::None));
+        assert_eq!(
+            (training.crop.scale.0, training.optimiser.learning_rate(), training.augment),
+            (0.5, 0.01, Augment::None)
+        );
     }
 
     #[test]

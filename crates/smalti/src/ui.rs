@@ -39,8 +39,9 @@ impl Ui {
         let visible = self.volume == Volume::Normal && std::io::stderr().is_terminal();
         let target = if visible { ProgressDrawTarget::stderr_with_hz(8) } else { ProgressDrawTarget::hidden() };
         let bar = ProgressBar::with_draw_target(Some(total), target);
-        let template =
-            format!("{stage:<8} {{msg}} {{wide_bar:.cyan/black}} {{human_pos}}/{{human_len}} {unit} {{per_sec}} {{eta}} left");
+        let template = format!(
+            "{stage:<8} {{msg}} {{wide_bar:.cyan/black}} {{human_pos}}/{{human_len}} {unit} {{per_sec}} {{eta}} left"
+        );
         if let Ok(style) = ProgressStyle::with_template(&template) {
             bar.set_style(style.with_key("per_sec", rate));
         }
@@ -127,6 +128,9 @@ mod tests {
     fn numbers_read_well() {
         assert_eq!([0, 999, 1000, 1_234_567].map(thousands), ["0", "999", "1,000", "1,234,567"]);
         assert_eq!([512, 17_715, 2 << 20].map(bytes), ["512 B", "17.3 KiB", "2.0 MiB"]);
-        assert_eq!([count(1, "class"), count(2, "class"), count(2000, "image")], ["1 class", "2 classes", "2,000 images"]);
+        assert_eq!(
+            [count(1, "class"), count(2, "class"), count(2000, "image")],
+            ["1 class", "2 classes", "2,000 images"]
+        );
     }
 }

@@ -23,7 +23,10 @@ fn pca_writes_mosaics_of_the_easiest_images_and_verifies() {
     args.extend(TINY_PROXY);
     let (stdout, _) = run(args, 0);
     let facts: serde_json::Value = serde_json::from_str(&stdout).expect("JSON alone on standard output");
-    assert_eq!((facts["images"].as_u64(), facts["grid"].as_u64(), facts["size"].as_u64()), (Some(6), Some(2), Some(24)));
+    assert_eq!(
+        (facts["images"].as_u64(), facts["grid"].as_u64(), facts["size"].as_u64()),
+        (Some(6), Some(2), Some(24))
+    );
     let manifest = Manifest::read(&out).expect("finished");
     for class_id in 0..3 {
         assert_eq!(manifest.images.iter().filter(|i| i.class_id == class_id).count(), 2);
@@ -33,8 +36,12 @@ fn pca_writes_mosaics_of_the_easiest_images_and_verifies() {
     let samples = Samples::read(&dir.path().join("set.run/samples.parquet")).expect("samples");
     let score = |sample: u32| scores.iter().find(|r| r.sample == sample).expect("scored").score;
     for class_id in 0..3 {
-        let shown: Vec<u32> =
-            manifest.images.iter().filter(|i| i.class_id == class_id).flat_map(|i| i.tiles.iter().map(|t| t.sample)).collect();
+        let shown: Vec<u32> = manifest
+            .images
+            .iter()
+            .filter(|i| i.class_id == class_id)
+            .flat_map(|i| i.tiles.iter().map(|t| t.sample))
+            .collect();
         let hardest_kept = shown.iter().map(|&s| score(s)).fold(f32::MIN, f32::max);
         let dropped = samples.usable(Split::Train).filter(|s| s.class_id == class_id && !shown.contains(&s.sample));
         assert_eq!(shown.len(), 8);
@@ -103,7 +110,11 @@ fn what_cannot_be_done_is_refused_with_the_way_out_and_leaves_nothing() {
         }
         assert!(!out.exists(), "nothing is written");
     };
-    refuse(&["--ipc", "7", "--preset", "random"], 1, &["the 7 samples needed", "`disc` has 6", "--ipc", "--grid", "--on-small-class fewer"]);
+    refuse(
+        &["--ipc", "7", "--preset", "random"],
+        1,
+        &["the 7 samples needed", "`disc` has 6", "--ipc", "--grid", "--on-small-class fewer"],
+    );
     refuse(&["--ipc", "1", "--preset", "pac"], 2, &["no preset `pac`", "did you mean `pca`?"]);
     refuse(&["--ipc", "1", "--rule", "esay-first"], 1, &["esay-first", "easy-first"]);
     refuse(&["--preset", "random"], 2, &["how many images per class?", "--ipc 10"]);
@@ -172,7 +183,18 @@ fn the_hold_out_is_in_no_set_and_can_be_measured_on() {
     assert!((5..=32).contains(&held.len()), "{}", held.len());
     let manifest = Manifest::read(&out).expect("finished");
     assert!(manifest.images.iter().flat_map(|i| &i.tiles).all(|t| !held.contains(&t.sample)));
-    let tiny = ["--student", "convnet-1/4", "--protocol", "small", "--images-seen", "100", "--seeds", "1", "--json", "--quiet"];
+    let tiny = [
+        "--student",
+        "convnet-1/4",
+        "--protocol",
+        "small",
+        "--images-seen",
+        "100",
+        "--seeds",
+        "1",
+        "--json",
+        "--quiet",
+    ];
     let mut args = vec!["train", arg(&out), "--test", arg(&source), "--split", "holdout"];
     args.extend(tiny);
     let (stdout, _) = run(args, 0);
@@ -186,7 +208,8 @@ fn a_killed_run_finishes_with_the_same_bytes() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let source = images(dir.path(), 40);
     let command = |out: &Path| {
-        let mut args: Vec<String> = compress(&source, out, &["--ipc", "6", "--format", "both"]).iter().map(|a| (*a).into()).collect();
+        let mut args: Vec<String> =
+            compress(&source, out, &["--ipc", "6", "--format", "both"]).iter().map(|a| (*a).into()).collect();
         args.extend(TINY_PROXY.map(str::to_owned));
         smalti(args)
     };

@@ -41,7 +41,8 @@ fn a_set_opens_in_torchvision_and_in_datasets() {
     let (source, out) = (images(dir.path(), 8), dir.path().join("set"));
     for size in ["24", "72"] {
         // 24 px is stored as PNG, 72 px as JPEG.
-        let more = ["--ipc", "2", "--preset", "random-mosaic", "--format", "both", "--size", size, "--force", "--quiet"];
+        let more =
+            ["--ipc", "2", "--preset", "random-mosaic", "--format", "both", "--size", size, "--force", "--quiet"];
         run(["compress", arg(&source), "--out", arg(&out)].iter().chain(&more), 0);
         let output = Command::new(&python)
             .args(["-c", SCRIPT, arg(&out), arg(&dir.path().join("cache"))])

@@ -29,7 +29,10 @@ fn read(path: &Path) -> String {
 
 #[test]
 fn files_stay_small() {
-    let sources: Vec<PathBuf> = files(&root().join("crates"), ".rs").into_iter().filter(|p| p.components().any(|c| c.as_os_str() == "src")).collect();
+    let sources: Vec<PathBuf> = files(&root().join("crates"), ".rs")
+        .into_iter()
+        .filter(|p| p.components().any(|c| c.as_os_str() == "src"))
+        .collect();
     let mut lengths: Vec<usize> = sources.iter().map(|path| read(path).lines().count()).collect();
     for (path, lines) in sources.iter().zip(&lengths) {
         assert!(*lines <= 500, "{} has {lines} lines: split it", path.display());

@@ -19,8 +19,12 @@ fn train_prints_the_promised_json_and_repeats_to_the_bit() {
     args.extend(TINY);
     let (stdout, _) = run(args.clone(), 0);
     let summary: serde_json::Value = serde_json::from_str(&stdout).expect("JSON alone on standard output");
-    let tops: Vec<f64> =
-        summary["runs"].as_array().expect("runs").iter().map(|r| r["top1_percent"].as_f64().expect("a number")).collect();
+    let tops: Vec<f64> = summary["runs"]
+        .as_array()
+        .expect("runs")
+        .iter()
+        .map(|r| r["top1_percent"].as_f64().expect("a number"))
+        .collect();
     assert_eq!(tops.len(), 2);
     let mean = (tops[0] + tops[1]) / 2.0;
     assert!((summary["top1_percent"].as_f64().expect("a number") - mean).abs() < 1e-9);
@@ -117,7 +121,9 @@ fn a_bench_is_resumed_after_a_kill_repeats_without_proxies_and_is_reported() {
         .spawn()
         .expect("it starts");
     let start = Instant::now();
-    while start.elapsed() < Duration::from_secs(120) && !std::fs::read_dir(broken.join("cells")).is_ok_and(|d| d.count() >= 2) {
+    while start.elapsed() < Duration::from_secs(120)
+        && !std::fs::read_dir(broken.join("cells")).is_ok_and(|d| d.count() >= 2)
+    {
         std::thread::sleep(Duration::from_millis(2));
     }
     child.kill().expect("killed or ended");
@@ -141,7 +147,10 @@ fn a_bench_is_resumed_after_a_kill_repeats_without_proxies_and_is_reported() {
     std::fs::remove_file(whole.join("report.html")).expect("removed");
     run(["report", arg(&whole), "--quiet"], 0);
     let page = std::fs::read_to_string(whole.join("report.html")).expect("written");
-    assert!(page.contains("<svg") && page.contains("data:image/") && page.contains("random"), "a page with plots and pictures");
+    assert!(
+        page.contains("<svg") && page.contains("data:image/") && page.contains("random"),
+        "a page with plots and pictures"
+    );
 
     // Other settings are not mixed into the same folder.
     let text = std::fs::read_to_string(&recipe).expect("there").replace("images-seen = 100", "images-seen = 120");
@@ -164,7 +173,10 @@ fn a_dry_run_lists_the_cells_and_writes_nothing() {
     images(dir.path(), 4);
     let (recipe, out) = (recipe(dir.path()), dir.path().join("out"));
     let (stdout, _) = run(["bench", arg(&recipe), "--out", arg(&out), "--dry-run"], 0);
-    assert!(stdout.contains("pca ipc 1 seed 1: convnet-1/4-bn, to do") && stdout.contains("4 cells to do (400"), "{stdout}");
+    assert!(
+        stdout.contains("pca ipc 1 seed 1: convnet-1/4-bn, to do") && stdout.contains("4 cells to do (400"),
+        "{stdout}"
+    );
     assert!(!out.exists());
 }
 
@@ -175,7 +187,12 @@ fn methods_lists_every_family() {
         assert!(stdout.contains(word), "{word} is missing");
     }
     let (stdout, _) = run(["methods", "--json"], 0);
-    assert!(serde_json::from_str::<serde_json::Value>(&stdout).expect("JSON").as_array().is_some_and(|list| list.len() == 6));
+    assert!(
+        serde_json::from_str::<serde_json::Value>(&stdout)
+            .expect("JSON")
+            .as_array()
+            .is_some_and(|list| list.len() == 6)
+    );
 }
 
 #[test]

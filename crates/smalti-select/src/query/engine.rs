@@ -133,7 +133,11 @@ async fn one_seed(query: Arc<PassQuery>, seed: SeedFiles) -> Result<SeedScores> 
     if epochs.is_empty() {
         let pass = query.pass.name();
         return Err(Error::input(
-            format!("seed {} of the trace has no {pass} rows, which `{}` is computed from", seed.seed, query.names.join("`, `")),
+            format!(
+                "seed {} of the trace has no {pass} rows, which `{}` is computed from",
+                seed.seed,
+                query.names.join("`, `")
+            ),
             format!("train the proxies so that they record the {pass} pass, or choose another metric"),
         ));
     }
@@ -163,9 +167,8 @@ fn gather(query: &PassQuery, seed: u64, epochs: Vec<u32>, batches: &[RecordBatch
         order.extend(samples.values().iter().enumerate().map(|(row, &sample)| (sample, b as u32, row as u32)));
     }
     order.sort_unstable();
-    let count = |&(_, b, row): &(u32, u32, u32)| {
-        batches[b as usize].column(1).as_primitive::<Int64Type>().value(row as usize)
-    };
+    let count =
+        |&(_, b, row): &(u32, u32, u32)| batches[b as usize].column(1).as_primitive::<Int64Type>().value(row as usize);
     let mut values = Vec::with_capacity(query.names.len());
     for (m, name) in query.names.iter().enumerate() {
         let mut of_metric = Vec::with_capacity(order.len());

@@ -71,7 +71,8 @@ fn seeds_in(trace: &Path) -> Result<Vec<u64>> {
     if !trace.is_dir() {
         return Ok(Vec::new());
     }
-    let mut seeds: Vec<u64> = names_in(trace)?.iter().filter_map(|name| name.strip_prefix("seed=")?.parse().ok()).collect();
+    let mut seeds: Vec<u64> =
+        names_in(trace)?.iter().filter_map(|name| name.strip_prefix("seed=")?.parse().ok()).collect();
     seeds.sort_unstable();
     Ok(seeds)
 }
@@ -80,7 +81,8 @@ fn of_seed(trace: &Path, seed: u64) -> Result<SeedFiles> {
     let dir = seed_dir(trace, seed);
     // The query engine wants paths from the root.
     let dir = dir.canonicalize().map_err(smalti_data::Error::io("read the folder", &dir))?;
-    let epoch_of = |name: &String| -> Option<u32> { name.strip_prefix("epoch=")?.strip_suffix(".parquet")?.parse().ok() };
+    let epoch_of =
+        |name: &String| -> Option<u32> { name.strip_prefix("epoch=")?.strip_suffix(".parquet")?.parse().ok() };
     let mut epochs: Vec<(u32, PathBuf)> =
         names_in(&dir)?.iter().filter_map(|name| Some((epoch_of(name)?, dir.join(name)))).collect();
     epochs.sort();

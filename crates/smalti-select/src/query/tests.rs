@@ -110,10 +110,7 @@ fn write_wild(trace: &Path, seeds: &[u64], samples: u32) {
         for epoch in 0..12 {
             let mut stream = Stream::new(seed, Stage::Demo, epoch, 0);
             let rows: Vec<TraceRow> = (0..samples)
-                .map(|sample| TraceRow {
-                    loss: wild_loss(&mut stream),
-                    ..trace_row(sample, Pass::Eval, RIGHT, None)
-                })
+                .map(|sample| TraceRow { loss: wild_loss(&mut stream), ..trace_row(sample, Pass::Eval, RIGHT, None) })
                 .collect();
             write(trace, seed, epoch, &rows);
         }
@@ -212,7 +209,12 @@ fn missing_samples_passes_and_rows_are_named() {
             "el2n",
             "epoch 0 has eval rows in seed 0 but none in seed 1",
         ),
-        (&[&[train(0), train(1)], &[train(1)]], &[&[], &[]], "aum", "sample 0 has 1 train rows in seed 0, which records"),
+        (
+            &[&[train(0), train(1)], &[train(1)]],
+            &[&[], &[]],
+            "aum",
+            "sample 0 has 1 train rows in seed 0, which records",
+        ),
         (&[&[train(0), train(0)]], &[&[]], "aum", "sample 0 has 2 train rows in seed 0"),
     ];
     for (first, second, name, words) in cases {
@@ -281,5 +283,6 @@ fn damaged_and_foreign_files_are_named_with_their_path() {
         *byte ^= 0x5A;
     }
     fs::write(&path, torn).expect("written");
-    assert!(failure(dir.path(), &[0], "el2n").contains("el2n"));
+    let error = failure(dir.path(), &[0], "el2n");
+    assert!(error.contains("epoch=1.parquet"), "{error}");
 }

@@ -57,10 +57,7 @@ pub const RULES: &[Rule] = &[easy_first::RULE, hard_first::RULE, random::RULE];
 /// # Errors
 /// [`crate::Error::Input`] for an unknown name; the hint offers the near one and lists all.
 pub fn rule(name: &str) -> Result<&'static Rule> {
-    RULES
-        .iter()
-        .find(|r| r.name == name)
-        .ok_or_else(|| names::unknown("rule", name, RULES.iter().map(|r| r.name)))
+    RULES.iter().find(|r| r.name == name).ok_or_else(|| names::unknown("rule", name, RULES.iter().map(|r| r.name)))
 }
 
 #[cfg(test)]
@@ -94,7 +91,7 @@ mod tests {
             "easy-first" => Some(vec![2, 0, 3, 1]),
             "hard-first" => Some(vec![1, 0, 3, 2]),
             // The keyed shuffle of 0..4 for seed 5 and class 1: a change of the stream must not go unseen.
-            "random" => Some(vec![0, 1, 2, 3]),
+            "random" => Some(vec![0, 3, 2, 1]),
             _ => None,
         };
         for r in RULES {

@@ -163,7 +163,8 @@ fn ties_break_by_hash_and_both_zeros_are_one_number() {
         for hard in [HardEnd::High, HardEnd::Low] {
             let scores = Some(Scores { metric: "el2n", hard, rows: &scores });
             let one = budget(1, OnSmallClass::Refuse);
-            let selection = select(&candidates, &classes, scores, rule(name).expect("known"), &one, 0).expect("selected");
+            let selection =
+                select(&candidates, &classes, scores, rule(name).expect("known"), &one, 0).expect("selected");
             assert_eq!(ranked(&selection, 0), [3, 1, 2, 0], "{name}");
         }
     }

@@ -93,7 +93,9 @@ pub struct Seconds {
 /// All results, row by row, budget by budget, seed by seed.
 pub fn jobs(plan: &Plan) -> impl Iterator<Item = (&Row, u32, u64)> {
     let seeds = plan.recipe.seeds;
-    plan.rows.iter().flat_map(move |row| plan.recipe.ipc.iter().flat_map(move |&ipc| (0..seeds).map(move |seed| (row, ipc, seed))))
+    plan.rows
+        .iter()
+        .flat_map(move |row| plan.recipe.ipc.iter().flat_map(move |&ipc| (0..seeds).map(move |seed| (row, ipc, seed))))
 }
 
 impl Job<'_> {
@@ -118,7 +120,8 @@ impl Job<'_> {
 }
 
 fn read(path: &Path) -> Result<Cell> {
-    serde_json::from_slice(&files::read(path)?).with_context(|| format!("the cell `{}` is damaged; remove it and run again", path.display()))
+    serde_json::from_slice(&files::read(path)?)
+        .with_context(|| format!("the cell `{}` is damaged; remove it and run again", path.display()))
 }
 
 /// Writes a finished cell.

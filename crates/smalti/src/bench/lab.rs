@@ -83,7 +83,10 @@ impl<'a> Torch<'a> {
         let elsewhere = self.plan.recipe.test.is_some();
         let scanned = match elsewhere {
             true => Scanned::open(&self.plan.test, &options, self.ui)?,
-            false => Scanned { source: smalti_data::source::Source::open(&self.plan.source, &options)?, samples: source.samples.clone() },
+            false => Scanned {
+                source: smalti_data::source::Source::open(&self.plan.source, &options)?,
+                samples: source.samples.clone(),
+            },
         };
         if !elsewhere && scanned.samples.usable(Split::Test).next().is_none() {
             let what = format!("`{}` has no test part", self.plan.source.display());
@@ -108,7 +111,9 @@ impl<'a> Torch<'a> {
             self.scores.insert(seed, made);
         }
         let found = self.scores.get(&seed).and_then(|all| all.iter().find(|s| s.metric == metric));
-        found.cloned().ok_or_else(|| failure(format!("there are no scores of `{metric}`"), "remove OUT/scores to make them again"))
+        found.cloned().ok_or_else(|| {
+            failure(format!("there are no scores of `{metric}`"), "remove OUT/scores to make them again")
+        })
     }
 
     fn make_scores(&mut self, seed: u64) -> Result<Vec<Scores>> {
@@ -127,7 +132,8 @@ impl<'a> Torch<'a> {
             write_scores(&path, &smalti_select::scores(&trace, &seeds, &metrics)?)?;
         }
         let proxy_seconds = job.seconds()?;
-        let read = |m: &&smalti_select::Metric| Ok(Scores { proxy_seconds, ..stages::given_scores(&path, m.name, None)? });
+        let read =
+            |m: &&smalti_select::Metric| Ok(Scores { proxy_seconds, ..stages::given_scores(&path, m.name, None)? });
         metrics.iter().map(read).collect()
     }
 
@@ -165,8 +171,11 @@ impl Lab for Torch<'_> {
             Exam::Test => Some(&images.test),
             Exam::Holdout => images.holdout.as_ref(),
         };
-        let test = test.ok_or_else(|| failure("there is no hold-out to choose crop ranges on", "set `holdout = 0.1` in the recipe"))?;
-        let name = format!("{} ipc {}{}", job.row.name, job.ipc, if job.exam == Exam::Holdout { " hold-out" } else { "" });
+        let test = test.ok_or_else(|| {
+            failure("there is no hold-out to choose crop ranges on", "set `holdout = 0.1` in the recipe")
+        })?;
+        let name =
+            format!("{} ipc {}{}", job.row.name, job.ipc, if job.exam == Exam::Holdout { " hold-out" } else { "" });
         let (result, _) = train_one(&name, &training, (&train, test, set.classes.len()), job.seed, &engine, ui)?;
         Ok(Cell {
             method: job.row.name.clone(),

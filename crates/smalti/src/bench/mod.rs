@@ -63,7 +63,10 @@ pub fn write_results(plan: &Plan, cells: &[Cell], out: &Path) -> Result<()> {
 pub fn reopen(out: &Path) -> Result<(Plan, Vec<Cell>)> {
     let path = recipe_path(out);
     if !path.exists() {
-        return Err(failure(format!("`{}` is not the folder of a bench: it has no recipe.toml", out.display()), "give the --out of a bench or demo"));
+        return Err(failure(
+            format!("`{}` is not the folder of a bench: it has no recipe.toml", out.display()),
+            "give the --out of a bench or demo",
+        ));
     }
     let plan = BenchRecipe::read(&path)?.settle(out)?;
     let cells = cells::read_all(&plan, out)?;

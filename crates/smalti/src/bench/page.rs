@@ -25,7 +25,10 @@ pub fn build(plan: &Plan, cells: &[Cell], out: &Path) -> Result<Page> {
         curves: plan.rows.iter().filter_map(|row| curve(cells, row, ipc)).collect(),
         protocol: protocol(plan),
         provenance: provenance(plan, cells),
-        commands: vec![format!("smalti bench recipe.toml --out {}", out.file_name().unwrap_or_default().to_string_lossy())],
+        commands: vec![format!(
+            "smalti bench recipe.toml --out {}",
+            out.file_name().unwrap_or_default().to_string_lossy()
+        )],
         warnings: warnings(plan, &table),
         table,
         ..Page::default()
@@ -37,7 +40,9 @@ pub fn build(plan: &Plan, cells: &[Cell], out: &Path) -> Result<Page> {
             page.galleries = pictures.galleries()?;
             page.choices = pictures.choices()?;
         }
-        None => page.warnings.push("The images and the working tables are not on this machine, so the page has no pictures.".to_owned()),
+        None => page
+            .warnings
+            .push("The images and the working tables are not on this machine, so the page has no pictures.".to_owned()),
     }
     Ok(page)
 }
@@ -45,7 +50,8 @@ pub fn build(plan: &Plan, cells: &[Cell], out: &Path) -> Result<Page> {
 fn subtitle(plan: &Plan, cells: &[Cell]) -> String {
     let budgets: Vec<String> = plan.recipe.ipc.iter().map(u32::to_string).collect();
     let what = format!("{} images per class, {}", budgets.join(", "), count(plan.recipe.seeds, "seed"));
-    let measured = cells.first().map_or(String::new(), |c| format!(", measured on {}", count(c.test_images, "test image")));
+    let measured =
+        cells.first().map_or(String::new(), |c| format!(", measured on {}", count(c.test_images, "test image")));
     let about = if plan.recipe.about.is_empty() { String::new() } else { format!("{} ", plan.recipe.about) };
     format!("{about}Compressed to {what}{measured}.")
 }
@@ -102,7 +108,8 @@ fn curve(cells: &[Cell], row: &Row, ipc: u32) -> Option<Curve> {
 fn class_bars(plan: &Plan, cells: &[Cell], ipc: u32, classes: &[String]) -> Vec<ClassBar> {
     let value = |row: &Row, class: usize| {
         let of_row = results::cells_of(cells, &row.name, ipc);
-        let known: Vec<f64> = of_row.iter().filter_map(|c| c.class_top1_percent.get(class).copied().flatten()).collect();
+        let known: Vec<f64> =
+            of_row.iter().filter_map(|c| c.class_top1_percent.get(class).copied().flatten()).collect();
         (!known.is_empty()).then(|| known.iter().sum::<f64>() / known.len() as f64)
     };
     let bar = |(at, class): (usize, &String)| ClassBar {
@@ -131,10 +138,19 @@ fn provenance(plan: &Plan, cells: &[Cell]) -> Vec<(String, String)> {
     let mut list = Vec::new();
     if plan.rows.iter().any(|row| row.metric.is_some()) {
         let p = &plan.proxy;
-        let text = format!("{} of {} at {} px, {} epochs each, per seed", count(u64::from(p.seeds), "proxy run"), p.network, p.size, p.epochs);
+        let text = format!(
+            "{} of {} at {} px, {} epochs each, per seed",
+            count(u64::from(p.seeds), "proxy run"),
+            p.network,
+            p.size,
+            p.epochs
+        );
         list.push(("scores".to_owned(), text));
     }
-    list.push(("seeds".to_owned(), format!("0 to {}; seed i changes proxies, draw and student together", plan.recipe.seeds - 1)));
+    list.push((
+        "seeds".to_owned(),
+        format!("0 to {}; seed i changes proxies, draw and student together", plan.recipe.seeds - 1),
+    ));
     let mut distinct = |name: &str, of: fn(&Cell) -> &str| {
         let mut values: Vec<&str> = cells.iter().map(of).collect();
         values.sort_unstable();

@@ -148,7 +148,10 @@ impl BenchRecipe {
         })?;
         let (crops, crop_seeds) = match &self.crop {
             Some(choice) if choice.min.is_empty() || choice.seeds == 0 => {
-                return Err(usage("[crop] offers no choice", "give `min = [0.08, 0.25]` and `seeds = 1`, or leave it out"));
+                return Err(usage(
+                    "[crop] offers no choice",
+                    "give `min = [0.08, 0.25]` and `seeds = 1`, or leave it out",
+                ));
             }
             Some(choice) => (choice.min.clone(), choice.seeds),
             None => (vec![rows[0].training.crop.scale.0], 0),
@@ -186,10 +189,14 @@ impl BenchRecipe {
         if let Some(metric) = &settled.metric {
             smalti_select::metric(metric)?;
         }
-        let training = TrainingRecipe { augment: row.augment.clone().or(self.training.augment.clone()), ..self.training.clone() };
+        let training =
+            TrainingRecipe { augment: row.augment.clone().or(self.training.augment.clone()), ..self.training.clone() };
         let name = row.name.clone().unwrap_or_else(|| row.preset.clone());
         if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || "-_+.".contains(c)) {
-            return Err(usage(format!("a row cannot be called `{name}`"), "use letters, digits and -_+. : it becomes a file name"));
+            return Err(usage(
+                format!("a row cannot be called `{name}`"),
+                "use letters, digits and -_+. : it becomes a file name",
+            ));
         }
         Ok(Row { name, about: preset.about.to_owned(), recipe, metric: settled.metric, training: training.settle()? })
     }

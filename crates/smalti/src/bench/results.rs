@@ -20,7 +20,8 @@ pub fn cells_of<'a>(cells: &'a [Cell], method: &str, ipc: u32) -> Vec<&'a Cell> 
 pub fn table(plan: &Plan, cells: &[Cell]) -> Vec<TableRow> {
     let mut out = Vec::new();
     for &ipc in &plan.recipe.ipc {
-        let pairs = |method: &str| cells_of(cells, method, ipc).iter().map(|c| (c.seed, c.top1_percent)).collect::<Vec<_>>();
+        let pairs =
+            |method: &str| cells_of(cells, method, ipc).iter().map(|c| (c.seed, c.top1_percent)).collect::<Vec<_>>();
         let base = pairs(&plan.baseline);
         for row in &plan.rows {
             let of_row = cells_of(cells, &row.name, ipc);

@@ -114,7 +114,10 @@ fn text(outcome: &Outcome, args: &args::Compress) -> String {
         text.push_str(&format!("class `{class}` has only {images}\n"));
     }
     if !manifest.skipped.is_empty() {
-        text.push_str(&format!("{} skipped; manifest.json names them\n", count(manifest.skipped.len() as u64, "unreadable image")));
+        text.push_str(&format!(
+            "{} skipped; manifest.json names them\n",
+            count(manifest.skipped.len() as u64, "unreadable image")
+        ));
     }
     let held = pipeline::held_out(&outcome.samples);
     let split = if held > 0 { " --split holdout" } else { "" };
@@ -126,7 +129,9 @@ fn text(outcome: &Outcome, args: &args::Compress) -> String {
 pub(super) fn verify(args: &args::Verify, form: Form) -> Result<Done> {
     let manifest = smalti_data::verify::verify(&args.dir)?;
     match form {
-        Form::Json => print_json(&json!({"verified": true, "images": manifest.images.len(), "image_bytes": manifest.image_bytes}))?,
+        Form::Json => print_json(
+            &json!({"verified": true, "images": manifest.images.len(), "image_bytes": manifest.image_bytes}),
+        )?,
         Form::Text => print(&format!(
             "{}: {} in {}, {}: every file, size, hash, label and count is right\n",
             args.dir.display(),

@@ -49,7 +49,10 @@ fn paint(out: &Path, ui: &Ui) -> Result<()> {
     if mark.exists() {
         return match files::read(&mark)? == wanted {
             true => Ok(()),
-            false => Err(failure(format!("`{}` holds other images than this version paints", out.display()), "give another --out")),
+            false => Err(failure(
+                format!("`{}` holds other images than this version paints", out.display()),
+                "give another --out",
+            )),
         };
     }
     if out.exists() && std::fs::read_dir(out).is_ok_and(|mut entries| entries.next().is_some()) && !folder.exists() {

@@ -16,7 +16,9 @@ pub(super) fn run(args: &args::Report, form: Form, ui: &Ui) -> Result<Done> {
     let path = args.out.clone().unwrap_or_else(|| args.run.join("report.html"));
     match &args.out {
         None => bench::write_results(&plan, &cells, &args.run)?,
-        Some(path) => smalti_data::files::write_bytes(path, render(&page::build(&plan, &cells, &args.run)?)?.as_bytes())?,
+        Some(path) => {
+            smalti_data::files::write_bytes(path, render(&page::build(&plan, &cells, &args.run)?)?.as_bytes())?
+        }
     }
     ui.say("report", format!("{} cells", cells.len()));
     match form {

@@ -297,7 +297,8 @@ mod tests {
         }
         // 3 % and 4 % of 150, rounded.
         assert_eq!((wrong, again), (5, 6));
-        let scene_of = |class: u32| scene::draw(class as usize, &mut Stream::new(spec.seed, Stage::Demo, 1 << 16 | 1, 2));
+        let scene_of =
+            |class: u32| scene::draw(class as usize, &mut Stream::new(spec.seed, Stage::Demo, 1 << 16 | 1, 2));
         let (scene, camera) = scene_of(1);
         let mut stream = Stream::new(spec.seed, Stage::Demo, 1 << 16 | 1, 2);
         scene::draw(1, &mut stream);

@@ -404,7 +404,12 @@ mod tests {
             a.data.iter().zip(&b.data).map(|(a, b)| u32::from(a.abs_diff(*b))).sum::<u32>() / a.data.len() as u32
         };
         assert_ne!(first, second);
-        assert!(apart(&first, &second) * 2 < apart(&first, &other), "{} {}", apart(&first, &second), apart(&first, &other));
+        assert!(
+            apart(&first, &second) * 2 < apart(&first, &other),
+            "{} {}",
+            apart(&first, &second),
+            apart(&first, &other)
+        );
     }
 
     #[test]

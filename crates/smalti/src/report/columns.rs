@@ -51,12 +51,7 @@ pub const SETTINGS: &[Setting] = &[
         value: |row| row.augment.clone(),
         phrase: |value| format!("{value} augmentation"),
     },
-    Setting {
-        name: "crop",
-        kind: Kind::Text,
-        value: |row| row.crop.clone(),
-        phrase: |value| format!("crop {value}"),
-    },
+    Setting { name: "crop", kind: Kind::Text, value: |row| row.crop.clone(), phrase: |value| format!("crop {value}") },
     Setting {
         name: "n",
         kind: Kind::Number,
@@ -91,7 +86,12 @@ mod tests {
     fn what_rows_share_is_said_once() {
         let mut rows = example::page().table;
         assert!(shared(&rows).contains(&"10 stored images per class".to_owned()));
-        assert!(SETTINGS.iter().filter(|setting| setting.varies(&rows)).all(|setting| setting.name == "augment" || setting.name == "crop"));
+        assert!(
+            SETTINGS
+                .iter()
+                .filter(|setting| setting.varies(&rows))
+                .all(|setting| setting.name == "augment" || setting.name == "crop")
+        );
         rows[0].ipc = 50;
         assert!(!shared(&rows).iter().any(|phrase| phrase.contains("per class")));
         assert!(shared(&[]).is_empty());

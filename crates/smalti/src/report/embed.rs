@@ -18,7 +18,11 @@ pub fn data_uri(picture: &Picture) -> anyhow::Result<String> {
             MIMES.join(", ")
         );
     };
-    anyhow::ensure!(!picture.bytes.is_empty(), "a picture of class `{}` has no bytes; leave it out of the report", picture.class);
+    anyhow::ensure!(
+        !picture.bytes.is_empty(),
+        "a picture of class `{}` has no bytes; leave it out of the report",
+        picture.class
+    );
     Ok(format!("data:{mime};base64,{}", base64(&picture.bytes)))
 }
 
@@ -57,7 +61,9 @@ mod tests {
             size: (1, 1),
         };
         assert_eq!(data_uri(&picture("image/png", b"foo")).expect("a picture"), "data:image/png;base64,Zm9v");
-        for bad in [picture("image/svg+xml", b"foo"), picture("image/png\" onload=\"x", b"foo"), picture("image/png", b"")] {
+        for bad in
+            [picture("image/svg+xml", b"foo"), picture("image/png\" onload=\"x", b"foo"), picture("image/png", b"")]
+        {
             let error = data_uri(&bad).expect_err("not a picture").to_string();
             assert!(error.contains("class `fish`"), "{error}");
         }

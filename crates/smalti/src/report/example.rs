@@ -17,7 +17,10 @@ pub fn page() -> Page {
     Page {
         title: "imagenette-ipc10".into(),
         subtitle: "9,469 images, 10 classes, compressed to 10 images per class".into(),
-        findings: vec!["The random mosaic is 10.1 points over random.".into(), "PCA is not clearly over random.".into()],
+        findings: vec![
+            "The random mosaic is 10.1 points over random.".into(),
+            "PCA is not clearly over random.".into(),
+        ],
         table: (0..RUNS.len()).map(|at| row(at, 10)).collect(),
         baseline: "random".into(),
         curves: RUNS.iter().enumerate().map(|(at, (method, ..))| curve(method, at)).collect(),
@@ -40,11 +43,19 @@ pub fn budgets() -> Page {
 /// The row with its first seed only.
 pub fn one_seed(row: TableRow) -> TableRow {
     let gain = row.gain.map(|gain| Gain { half_width: None, clear: Clear::Unknown, ..gain });
-    TableRow { n: 1, top1: stats::mean_sd(&row.top1.values[..1]), top5: stats::mean_sd(&row.top5.values[..1]), gain, ..row }
+    TableRow {
+        n: 1,
+        top1: stats::mean_sd(&row.top1.values[..1]),
+        top5: stats::mean_sd(&row.top5.values[..1]),
+        gain,
+        ..row
+    }
 }
 
 fn row(at: usize, ipc: u32) -> TableRow {
-    let seeded = |values: &[f64; 3]| -> Vec<(u64, f64)> { (0..).zip(values.iter().map(|value| value + f64::from(ipc) / 5.0)).collect() };
+    let seeded = |values: &[f64; 3]| -> Vec<(u64, f64)> {
+        (0..).zip(values.iter().map(|value| value + f64::from(ipc) / 5.0)).collect()
+    };
     let (method, about, values) = RUNS[at];
     let values = seeded(&values);
     let top1: Vec<f64> = values.iter().map(|(_, value)| *value).collect();
@@ -80,12 +91,19 @@ fn histogram(title: &str, kept: impl Fn(u32) -> bool) -> Histogram {
         let (kept, dropped) = if kept(at) { (count, 0) } else { (0, count) };
         Bin { low: f64::from(at) * 0.07, high: f64::from(at + 1) * 0.07, kept, dropped }
     };
-    Histogram { title: title.into(), x_label: "EL2N score".into(), easy_end: EasyEnd::Low, bins: (0..20).map(bin).collect() }
+    Histogram {
+        title: title.into(),
+        x_label: "EL2N score".into(),
+        easy_end: EasyEnd::Low,
+        bins: (0..20).map(bin).collect(),
+    }
 }
 
 /// A picture of one transparent pixel, said to be of some size.
 fn picture(class: &str, caption: &str, size: u32) -> Picture {
-    let bytes = b"GIF89a\x01\0\x01\0\x80\0\0\0\0\0\xff\xff\xff!\xf9\x04\x01\0\0\0\0,\0\0\0\0\x01\0\x01\0\0\x02\x02D\x01\0;".to_vec();
+    let bytes =
+        b"GIF89a\x01\0\x01\0\x80\0\0\0\0\0\xff\xff\xff!\xf9\x04\x01\0\0\0\0,\0\0\0\0\x01\0\x01\0\0\x02\x02D\x01\0;"
+            .to_vec();
     Picture { class: class.into(), caption: caption.into(), mime: "image/gif".into(), bytes, size: (size, size) }
 }
 
@@ -100,6 +118,7 @@ fn strip(class: &str) -> ClassStrip {
 }
 
 fn class_bar(class: &str) -> ClassBar {
-    let values = RUNS.iter().enumerate().map(|(at, (method, _, values))| (method.to_string(), (at != 2).then_some(values[0])));
+    let values =
+        RUNS.iter().enumerate().map(|(at, (method, _, values))| (method.to_string(), (at != 2).then_some(values[0])));
     ClassBar { class: class.into(), values: values.collect() }
 }

@@ -26,7 +26,8 @@ pub fn render(page: &Page) -> anyhow::Result<String> {
 
 fn view(page: &Page) -> anyhow::Result<Value> {
     let palette = Palette::of(page);
-    let figures: BTreeMap<&str, Value> = plots::all(page).iter().map(|figure| (figure.name, figure_view(figure))).collect();
+    let figures: BTreeMap<&str, Value> =
+        plots::all(page).iter().map(|figure| (figure.name, figure_view(figure))).collect();
     let sections = sections(page, &figures);
     Ok(context! {
         plot_style => Value::from_safe_string(svg::STYLE.to_owned()),
@@ -34,8 +35,8 @@ fn view(page: &Page) -> anyhow::Result<Value> {
         subtitle => &page.subtitle,
         baseline => &page.baseline,
         sections,
-        findings => &page.findings,
-        warnings => &page.warnings,
+        findings => prose(&page.findings),
+        warnings => prose(&page.warnings),
         table => table(page, &palette),
         galleries => pictures::galleries(&page.galleries, &palette)?,
         choices => pictures::choices(&page.choices)?,
@@ -57,7 +58,11 @@ fn sections(page: &Page, figures: &BTreeMap<&str, Value>) -> Vec<Value> {
         ("scores", "Scores", figures.contains_key("scores")),
         ("training", "Training", figures.contains_key("loss")),
         ("classes", "Classes", !page.classes.is_empty()),
-        ("repeat", "How to repeat it", !(page.protocol.is_empty() && page.provenance.is_empty() && page.commands.is_empty())),
+        (
+            "repeat",
+            "How to repeat it",
+            !(page.protocol.is_empty() && page.provenance.is_empty() && page.commands.is_empty()),
+        ),
     ];
     all.into_iter().filter(|(_, _, there)| *there).map(|(id, name, _)| context! { id, name }).collect()
 }
@@ -74,20 +79,50 @@ fn figure_view(figure: &Figure) -> Value {
     context! { panels => panels.collect::<Vec<_>>(), caption => &figure.caption }
 }
 
+/// Sentences in which `code` and --flags are set as code and do not break.
+fn prose(sentences: &[String]) -> Vec<Value> {
+    let word = |word: &str| match word.starts_with("--") && word.len() > 2 {
+        true => {
+            let (flag, rest) = word.split_at(word.trim_end_matches(|c: char| !c.is_alphanumeric()).len());
+            format!("<code>{}</code>{}", svg::escape(flag), svg::escape(rest))
+        }
+        false => svg::escape(word),
+    };
+    let plain = |text: &str| text.split(' ').map(word).collect::<Vec<_>>().join(" ");
+    let sentence = |sentence: &String| {
+        let parts: Vec<&str> = sentence.split('`').collect();
+        // A back-tick without a partner is only a character.
+        if parts.len().is_multiple_of(2) {
+            return plain(sentence);
+        }
+        let part = |(at, part): (usize, &&str)| {
+            if at % 2 == 1 { format!("<code>{}</code>", svg::escape(part)) } else { plain(part) }
+        };
+        parts.iter().enumerate().map(part).collect()
+    };
+    sentences.iter().map(|text| Value::from_safe_string(sentence(text))).collect()
+}
+
 fn pairs(pairs: &[(String, String)]) -> Vec<Value> {
     pairs.iter().map(|(name, value)| context! { name, value }).collect()
 }
 
 fn table(page: &Page, palette: &Palette) -> Option<Value> {
-    let varying: Vec<_> = SETTINGS.iter().filter(|setting| setting.varies(&page.table)).collect();
+    // Numbers such as the IPC belong to the name, words come last: a phone then shows name, top-1 and gain without scrolling.
+    let varying = |kind| SETTINGS.iter().filter(move |setting| setting.kind == kind && setting.varies(&page.table));
+    let heads = |kind| varying(kind).map(|setting| setting.name).collect::<Vec<_>>();
+    let mut explained: Vec<&str> = Vec::new();
     let rows = page.table.iter().map(|row| {
-        let settings = varying.iter().map(|setting| context! { text => (setting.value)(row), number => setting.kind == Kind::Number });
+        let settings = |kind| varying(kind).map(|setting| (setting.value)(row)).collect::<Vec<_>>();
+        let known = explained.contains(&row.method.as_str());
+        explained.push(&row.method);
         context! {
             method => &row.method,
-            about => &row.about,
+            about => (!known).then_some(row.about.as_str()),
             colour => palette.class(&row.method),
             baseline => row.method == page.baseline,
-            settings => settings.collect::<Vec<_>>(),
+            numbers => settings(Kind::Number),
+            texts => settings(Kind::Text),
             top1 => words::mean_sd(&row.top1),
             top5 => words::mean_sd(&row.top5),
             gain => gain(row),
@@ -97,14 +132,15 @@ fn table(page: &Page, palette: &Palette) -> Option<Value> {
             score => (row.score_seconds > 0.0).then(|| words::seconds(row.score_seconds)),
         }
     });
-    let heads = varying.iter().map(|setting| context! { text => setting.name, number => setting.kind == Kind::Number });
+    let rows: Vec<Value> = rows.collect();
     (!page.table.is_empty()).then(|| {
         context! {
-            heads => heads.collect::<Vec<_>>(),
-            shared => words::list(&columns::shared(&page.table)),
+            number_heads => heads(Kind::Number),
+            text_heads => heads(Kind::Text),
+            shared => columns::shared(&page.table).join(", "),
             several_seeds => page.table.iter().any(|row| row.top1.sd.is_some()),
             gains => page.table.iter().any(|row| row.gain.is_some()),
-            rows => rows.collect::<Vec<_>>(),
+            rows,
         }
     })
 }
@@ -197,7 +233,9 @@ mod tests {
         }
         page.table[0].student = evil.into();
         page.curves.iter_mut().for_each(|curve| curve.method = evil.into());
-        page.histograms.iter_mut().for_each(|histogram| (histogram.title, histogram.x_label) = (evil.into(), evil.into()));
+        page.histograms
+            .iter_mut()
+            .for_each(|histogram| (histogram.title, histogram.x_label) = (evil.into(), evil.into()));
         page.galleries.iter_mut().for_each(|gallery| (gallery.method, gallery.note) = (evil.into(), evil.into()));
         page.choices.iter_mut().for_each(|strip| strip.class = evil.into());
         let pictures = page.choices.iter_mut().flat_map(|strip| strip.kept.iter_mut().chain(&mut strip.dropped));
@@ -210,6 +248,14 @@ mod tests {
         assert!(!html.contains("<b onclick") && !html.contains("</b>"), "markup came through");
         assert!(html.matches("&lt;b onclick").count() > 30, "and it is shown as text");
         assert!(!html.contains("\"\"&amp;"), "quotes do not end attributes");
+    }
+
+    #[test]
+    fn code_in_a_sentence() {
+        let check = |text: &str, html: &str| assert_eq!(prose(&[text.to_owned()])[0].to_string(), html);
+        check("raise --seeds, then `a < b`.", "raise <code>--seeds</code>, then <code>a &lt; b</code>.");
+        check("one ` alone & --", "one ` alone &amp; --");
+        check("<i> `x`", "&lt;i&gt; <code>x</code>");
     }
 
     #[test]

@@ -17,7 +17,8 @@ const OPEN_CLASSES: usize = 10;
 pub fn galleries(galleries: &[Gallery], palette: &Palette) -> anyhow::Result<Vec<Value>> {
     let gallery = |gallery: &Gallery| {
         let groups = gallery.images.chunk_by(|a, b| a.class == b.class).map(|group| {
-            let what = |picture: &Picture| format!("stored image of class {}, method {}", picture.class, gallery.method);
+            let what =
+                |picture: &Picture| format!("stored image of class {}, method {}", picture.class, gallery.method);
             Ok(context! { class => &group[0].class, images => images(group, what)? })
         });
         Ok(context! {
@@ -85,6 +86,9 @@ mod tests {
         gallery.images[1].size = (64, 65);
         let views = galleries(&[gallery], &Palette::of(&palette_page)).expect("the example is valid");
         let text = format!("{views:?}");
-        assert!(text.contains("true") && text.contains("false"), "{text}");
+        assert!(
+            text.contains("'height': 64, 'pixelated': True") && text.contains("'height': 65, 'pixelated': False"),
+            "{text}"
+        );
     }
 }

@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 
 /// Two-sided 95 % quantiles of Student's t for 1 to 30 degrees of freedom.
 const T_95: [f64; 30] = [
-    12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110,
-    2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042,
+    12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131, 2.120,
+    2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042,
 ];
 
 /// Mean and sample standard deviation (n - 1).
@@ -79,7 +79,8 @@ mod tests {
     #[test]
     fn a_gain_is_taken_seed_by_seed() {
         // Differences 8, 10, 12: mean 10, sd 2, half width 4.303 * 2 / sqrt(3) = 4.968676.
-        let gain = paired_gain(&[(3, 42.0), (1, 38.0), (2, 30.0)], &[(1, 30.0), (2, 20.0), (3, 30.0)]).expect("shared seeds");
+        let gain =
+            paired_gain(&[(3, 42.0), (1, 38.0), (2, 30.0)], &[(1, 30.0), (2, 20.0), (3, 30.0)]).expect("shared seeds");
         assert!(near(gain.mean, 10.0));
         assert!(near(gain.half_width.expect("three pairs"), 4.303 * 2.0 / 3.0f64.sqrt()));
         assert_eq!(gain.clear, Clear::Better);

@@ -36,7 +36,8 @@ impl Svg {
     /// A straight line.
     pub fn line(&mut self, class: &str, from: Point, to: Point) {
         let (x1, y1, x2, y2) = (px(from.0), px(from.1), px(to.0), px(to.1));
-        let _ = write!(self.body, "<line class=\"{}\" x1=\"{x1}\" y1=\"{y1}\" x2=\"{x2}\" y2=\"{y2}\"/>", escape(class));
+        let _ =
+            write!(self.body, "<line class=\"{}\" x1=\"{x1}\" y1=\"{y1}\" x2=\"{x2}\" y2=\"{y2}\"/>", escape(class));
     }
 
     /// A rectangle from its upper left corner.
@@ -75,7 +76,8 @@ impl Svg {
             Anchor::End => " text-anchor=\"end\"",
         };
         let (x, y) = (px(at.0), px(at.1));
-        let _ = write!(self.body, "<text class=\"{}\" x=\"{x}\" y=\"{y}\"{anchor}>{}</text>", escape(class), escape(text));
+        let _ =
+            write!(self.body, "<text class=\"{}\" x=\"{x}\" y=\"{y}\"{anchor}>{}</text>", escape(class), escape(text));
     }
 
     /// The drawing as an element of a page. Its style is the page's.
@@ -173,7 +175,10 @@ mod tests {
         assert!(!text.contains("<b>") && !text.contains("<script>") && !text.contains('\u{1}'), "{text}");
         assert!(text.contains("aria-label=\"&lt;b&gt; &amp; &quot;c&quot;\"><title>&lt;b&gt;"), "{text}");
         assert!(text.contains("text-anchor=\"end\">&lt;/text&gt;&lt;script&gt;&#39; </text>"), "{text}");
-        assert!(text.contains("<circle class=\"dot\" cx=\"1\" cy=\"1\" r=\"2\"><title>a &lt; b</title></circle>"), "{text}");
+        assert!(
+            text.contains("<circle class=\"dot\" cx=\"1\" cy=\"1\" r=\"2\"><title>a &lt; b</title></circle>"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -169,7 +169,11 @@ fn by_seed(value: &MeanSd) -> String {
 }
 
 fn quoted(field: &str) -> String {
-    if field.contains([',', '"', '\n', '\r']) { format!("\"{}\"", field.replace('"', "\"\"")) } else { field.to_owned() }
+    if field.contains([',', '"', '\n', '\r']) {
+        format!("\"{}\"", field.replace('"', "\"\""))
+    } else {
+        field.to_owned()
+    }
 }
 
 #[cfg(test)]
@@ -180,7 +184,15 @@ mod tests {
     #[test]
     fn the_table_in_a_terminal() {
         let page = example::page();
-        insta::assert_snapshot!(terminal(&page.table, &page.baseline), @"");
+        insta::assert_snapshot!(terminal(&page.table, &page.baseline), @r"
+        | method        | IPC | student   | augment     | crop     | top-1 (n=3) |      top-5 |           over random |    size |   training |
+        | ------------- | --: | --------- | ----------- | -------- | ----------: | ---------: | --------------------: | ------: | ---------: |
+        | random        |  10 | convnet-4 | standard    | 0.2 to 1 |  36.1 ± 1.0 | 68.0 ± 0.5 |     –                 | 400 KiB | 1 min 40 s |
+        | el2n-easy     |  10 | convnet-4 | standard    | 0.2 to 1 |  39.2 ± 1.1 | 69.6 ± 0.6 |  +3.1 ± 0.7           | 400 KiB | 1 min 40 s |
+        | el2n-hard     |  10 | convnet-4 | standard    | 0.2 to 1 |  20.4 ± 1.4 | 60.2 ± 0.7 | −15.7 ± 4.8           | 400 KiB | 1 min 40 s |
+        | random-mosaic |  10 | convnet-4 | constrained | 0.5 to 1 |  46.2 ± 1.1 | 73.1 ± 0.5 | +10.1 ± 0.6           | 400 KiB | 1 min 40 s |
+        | pca           |  10 | convnet-4 | constrained | 0.5 to 1 |  38.3 ± 2.9 | 69.1 ± 1.4 |  +2.2 ± 4.8 (unclear) | 400 KiB | 1 min 40 s |
+        ");
     }
 
     #[test]
@@ -189,7 +201,13 @@ mod tests {
         rows.truncate(3);
         rows[1].ipc = 1_000;
         rows[2] = example::one_seed(rows[2].clone());
-        insta::assert_snapshot!(terminal(&rows, "random|x"), @"");
+        insta::assert_snapshot!(terminal(&rows, "random|x"), @r"
+        | method    |   IPC | student   |   n |      top-1 |      top-5 |         over random\|x |    size |   training |
+        | --------- | ----: | --------- | --: | ---------: | ---------: | ---------------------: | ------: | ---------: |
+        | random    |    10 | convnet-4 |   3 | 36.1 ± 1.0 | 68.0 ± 0.5 |     –                  | 400 KiB | 1 min 40 s |
+        | el2n-easy | 1,000 | convnet-4 |   3 | 39.2 ± 1.1 | 69.6 ± 0.6 |  +3.1 ± 0.7            | 400 KiB | 1 min 40 s |
+        | el2n-hard |    10 | convnet-4 |   1 | 20.3       | 60.1       | −15.7       (one seed) | 400 KiB | 1 min 40 s |
+        ");
         assert_eq!(terminal(&[], "random").lines().count(), 2);
     }
 
@@ -199,7 +217,12 @@ mod tests {
         rows.truncate(3);
         rows[1].method = "a \"quoted\", name".into();
         rows[2] = example::one_seed(rows[2].clone());
-        insta::assert_snapshot!(csv(&rows), @"");
+        insta::assert_snapshot!(csv(&rows), @r#"
+        method,ipc,student,protocol,augment,crop,n,top1_percent,top1_sd,top1_by_seed,top5_percent,top5_sd,top5_by_seed,gain_points,gain_half_width_95,gain_reading,image_bytes,label_bytes,train_seconds,score_seconds
+        random,10,convnet-4,small,standard,0.2 to 1,3,36.1,0.954,35.1 37 36.2,68.05,0.477,67.55 68.5 68.1,,,,410000,100,100,0
+        "a ""quoted"", name",10,convnet-4,small,standard,0.2 to 1,3,39.2,1.114,38.2 40.4 39,69.6,0.557,69.1 70.2 69.5,3.1,0.745,better,410000,100,100,725
+        el2n-hard,10,convnet-4,small,standard,0.2 to 1,1,20.3,,20.3,60.15,,60.15,-15.667,,one seed,410000,100,100,725
+        "#);
     }
 
     #[test]

@@ -102,20 +102,6 @@ pub fn seconds(value: f64) -> String {
     }
 }
 
-/// `1 seed`, `3 seeds`.
-pub fn count(n: u64, one: &str, many: &str) -> String {
-    if n == 1 { format!("1 {one}") } else { format!("{} {many}", thousands(n)) }
-}
-
-/// `a, b and c`.
-pub fn list(items: &[String]) -> String {
-    match items {
-        [] => String::new(),
-        [one] => one.clone(),
-        [most @ .., last] => format!("{} and {last}", most.join(", ")),
-    }
-}
-
 /// `n = 3`, or `n = 1 to 3` where rows differ.
 pub fn seeds_of(counts: impl Iterator<Item = u32>) -> String {
     let counts: Vec<u32> = counts.collect();
@@ -143,7 +129,8 @@ mod tests {
     fn counts_and_sizes() {
         assert_eq!([0, 999, 1_000, 1_234_567].map(thousands), ["0", "999", "1,000", "1,234,567"]);
         let sizes = [812, 1024, 47_411, 102_348, 319_488, 1_048_500, 1_500_000, 5 << 30, u64::MAX].map(bytes);
-        let expected = ["812 B", "1.0 KiB", "46.3 KiB", "99.9 KiB", "312 KiB", "1.0 MiB", "1.4 MiB", "5.0 GiB", "16 EiB"];
+        let expected =
+            ["812 B", "1.0 KiB", "46.3 KiB", "99.9 KiB", "312 KiB", "1.0 MiB", "1.4 MiB", "5.0 GiB", "16 EiB"];
         assert_eq!(sizes, expected);
     }
 
@@ -155,11 +142,8 @@ mod tests {
     }
 
     #[test]
-    fn lists_and_seeds() {
-        let items = ["a", "b", "c"].map(str::to_owned);
-        assert_eq!([list(&items), list(&items[..1]), list(&[])], ["a, b and c", "a", ""]);
+    fn counts_of_seeds() {
         assert_eq!(seeds_of([3, 3].into_iter()), "n = 3");
         assert_eq!(seeds_of([1, 3].into_iter()), "n = 1 to 3");
-        assert_eq!([count(1, "seed", "seeds"), count(3000, "seed", "seeds")], ["1 seed", "3,000 seeds"]);
     }
 }

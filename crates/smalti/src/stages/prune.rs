@@ -13,7 +13,14 @@ use std::collections::HashMap;
 ///
 /// # Errors
 /// When a class is too small, a score is missing, or a given selection does not fit the budget.
-pub fn prune(samples: &Samples, scores: Option<&Scores>, settings: &Settings, given: &Given, run: &Run, ui: &Ui) -> Result<Selection> {
+pub fn prune(
+    samples: &Samples,
+    scores: Option<&Scores>,
+    settings: &Settings,
+    given: &Given,
+    run: &Run,
+    ui: &Ui,
+) -> Result<Selection> {
     let candidates = candidates(samples);
     let budget = Budget::new(settings.ipc, &settings.layout(), settings.on_small_class)?;
     let selection = match given {

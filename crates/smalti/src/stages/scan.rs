@@ -24,7 +24,10 @@ pub fn scan(source: &Source, recipe: &Recipe, run: &Run, ui: &Ui) -> Result<Samp
     hold_out(&mut samples, recipe.holdout.unwrap_or(0.0), recipe.seed.unwrap_or(0));
     samples.write(&path)?;
     let used = samples.usable(Split::Train).count() as u64;
-    ui.say("scan", format!("{}, {} to choose from", count(samples.classes.len() as u64, "class"), count(used, "image")));
+    ui.say(
+        "scan",
+        format!("{}, {} to choose from", count(samples.classes.len() as u64, "class"), count(used, "image")),
+    );
     Ok(samples)
 }
 
@@ -59,7 +62,9 @@ mod tests {
     fn samples(n: u32) -> Samples {
         let row = |sample: u32| Sample {
             sample,
-            content_hash: u128::from_be_bytes(blake3::hash(&(sample / 2).to_be_bytes()).as_bytes()[..16].try_into().expect("16")),
+            content_hash: u128::from_be_bytes(
+                blake3::hash(&(sample / 2).to_be_bytes()).as_bytes()[..16].try_into().expect("16"),
+            ),
             path: format!("a/{sample}"),
             class_id: 0,
             split: if sample.is_multiple_of(5) { Split::Test } else { Split::Train },

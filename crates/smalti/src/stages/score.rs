@@ -49,7 +49,14 @@ pub fn candidates(samples: &Samples) -> Vec<Candidate> {
 ///
 /// # Errors
 /// When the given table does not fit, training fails, or a table cannot be written.
-pub fn score(request: &Request, source: &Source, samples: &Samples, settings: &Settings, run: &Run, ui: &Ui) -> Result<Option<Scores>> {
+pub fn score(
+    request: &Request,
+    source: &Source,
+    samples: &Samples,
+    settings: &Settings,
+    run: &Run,
+    ui: &Ui,
+) -> Result<Option<Scores>> {
     let (Some(name), Some(proxy)) = (&settings.metric, &settings.proxy) else { return Ok(None) };
     match &request.given {
         Given::Selection(_) => return Ok(None),
@@ -65,7 +72,15 @@ pub fn score(request: &Request, source: &Source, samples: &Samples, settings: &S
     let path = run.table("scores.parquet");
     let rows = if path.exists() { read_scores(&path)? } else { smalti_select::scores(&trace, &seeds, &[metric])? };
     write_scores(&path, &rows)?;
-    ui.say("score", format!("{} of {} by {}", metric.name, count(rows.len() as u64, "image"), count(seeds.len() as u64, "proxy run")));
+    ui.say(
+        "score",
+        format!(
+            "{} of {} by {}",
+            metric.name,
+            count(rows.len() as u64, "image"),
+            count(seeds.len() as u64, "proxy run")
+        ),
+    );
     Ok(Some(Scores { metric: metric.name.to_owned(), hard: metric.hard, rows, proxy_seconds }))
 }
 
@@ -83,13 +98,20 @@ pub fn given_scores(path: &Path, metric: &str, end: Option<HardEnd>) -> Result<S
     let found = [metric, "given"].into_iter().find(|name| by_metric.contains_key(name));
     let found = found.map(str::to_owned).ok_or_else(|| {
         let names: Vec<&str> = by_metric.keys().copied().collect();
-        failure(format!("`{}` has no scores of `{metric}`", path.display()), format!("choose --metric: it has {}", names.join(", ")))
+        failure(
+            format!("`{}` has no scores of `{metric}`", path.display()),
+            format!("choose --metric: it has {}", names.join(", ")),
+        )
     })?;
     let known: Option<&Metric> = smalti_select::METRICS.iter().find(|m| m.name == metric);
     let hard = end.or(known.map(|m| m.hard)).ok_or_else(|| {
         failure(format!("which end of `{metric}` is hard?"), "add --hard-end high, or --hard-end low")
     })?;
-    let rows = all.into_iter().filter(|row| row.metric == found).map(|row| ScoreRow { metric: metric.to_owned(), ..row }).collect();
+    let rows = all
+        .into_iter()
+        .filter(|row| row.metric == found)
+        .map(|row| ScoreRow { metric: metric.to_owned(), ..row })
+        .collect();
     Ok(Scores { metric: metric.to_owned(), hard, rows, proxy_seconds: 0.0 })
 }
 
@@ -160,7 +182,14 @@ fn load(job: &ProxyJob, source: &Source, samples: &Samples, ui: &Ui) -> Result<I
     Ok(store)
 }
 
-fn train_one(job: &ProxyJob, store: &ImageStore, classes: usize, seed: u64, engine: &Engine, ui: &Ui) -> Result<ProxyReport> {
+fn train_one(
+    job: &ProxyJob,
+    store: &ImageStore,
+    classes: usize,
+    seed: u64,
+    engine: &Engine,
+    ui: &Ui,
+) -> Result<ProxyReport> {
     let total = store.len() as u64 * u64::from(job.proxy.epochs);
     let bar = ui.progress("proxy", &format!("{} seed {seed}", job.proxy.network), total, "images");
     let report = proxy::record(store, classes, &job.proxy.spec(), seed, job.trace, engine, &|n| bar.add(n))?;

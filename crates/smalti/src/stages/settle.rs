@@ -30,7 +30,14 @@ pub fn settle(request: &Request, samples: &Samples, run: &Run) -> Result<Setting
     if !matches!(request.given, Given::Selection(_)) {
         // A class that is too small is found now, not after the proxies have trained: any rule needs the same numbers.
         let budget = Budget::new(settings.ipc, &settings.layout(), settings.on_small_class)?;
-        smalti_select::select(&candidates(samples), &samples.classes, None, smalti_select::rule("random")?, &budget, 0)?;
+        smalti_select::select(
+            &candidates(samples),
+            &samples.classes,
+            None,
+            smalti_select::rule("random")?,
+            &budget,
+            0,
+        )?;
     }
     if let (Given::Nothing, Some(metric)) = (&request.given, &settings.metric) {
         smalti_select::metric(metric)?;

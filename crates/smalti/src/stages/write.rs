@@ -15,9 +15,20 @@ use std::collections::BTreeMap;
 ///
 /// # Errors
 /// When the source changed, the output cannot be written, or what was written does not read back.
-pub fn write(source: &Source, samples: &Samples, plan: &Plan, settings: &Settings, run: &Run, ui: &Ui) -> Result<Manifest> {
-    let skipped = |(sample, cause): (&smalti_data::tables::Sample, &str)| Skipped { path: sample.path.clone(), cause: cause.to_owned() };
-    let mut method = BTreeMap::from([("preset".to_owned(), settings.preset.clone()), ("rule".to_owned(), settings.rule.clone())]);
+pub fn write(
+    source: &Source,
+    samples: &Samples,
+    plan: &Plan,
+    settings: &Settings,
+    run: &Run,
+    ui: &Ui,
+) -> Result<Manifest> {
+    let skipped = |(sample, cause): (&smalti_data::tables::Sample, &str)| Skipped {
+        path: sample.path.clone(),
+        cause: cause.to_owned(),
+    };
+    let mut method =
+        BTreeMap::from([("preset".to_owned(), settings.preset.clone()), ("rule".to_owned(), settings.rule.clone())]);
     method.extend(settings.metric.clone().map(|metric| ("metric".to_owned(), metric)));
     let spec = SetSpec {
         name: settings.name.clone(),

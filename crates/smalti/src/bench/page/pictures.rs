@@ -117,7 +117,9 @@ impl Pictures<'_> {
     /// The easiest kept and the hardest dropped images of the first row that keeps the easy ones.
     pub(super) fn choices(&self) -> Result<Vec<ClassStrip>> {
         let scored = self.scored()?;
-        let Some((_, scores, selection)) = scored.iter().find(|(row, ..)| row.recipe.rule.as_deref() == Some("easy-first")) else {
+        let Some((_, scores, selection)) =
+            scored.iter().find(|(row, ..)| row.recipe.rule.as_deref() == Some("easy-first"))
+        else {
             return Ok(Vec::new());
         };
         let score: HashMap<u32, f32> = scores.rows.iter().map(|row| (row.sample, row.score)).collect();
@@ -125,7 +127,8 @@ impl Pictures<'_> {
         for class_id in self.shown() {
             let ranked: Vec<_> = selection.rows.iter().filter(|row| row.class_id == class_id).collect();
             let kept: Vec<u32> = ranked.iter().filter(|row| row.kept).take(EXAMPLES).map(|row| row.sample).collect();
-            let dropped: Vec<u32> = ranked.iter().rev().filter(|row| !row.kept).take(EXAMPLES).map(|row| row.sample).collect();
+            let dropped: Vec<u32> =
+                ranked.iter().rev().filter(|row| !row.kept).take(EXAMPLES).map(|row| row.sample).collect();
             strips.push(ClassStrip {
                 class: self.samples.classes[class_id as usize].clone(),
                 kept: self.thumbnails(&kept, &score)?,

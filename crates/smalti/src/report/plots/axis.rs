@@ -158,21 +158,32 @@ mod tests {
         let axis = Axis::new(Spacing::Linear, (31.0, 52.0), (0.0, 100.0));
         assert_eq!(axis.ticks(5), [35.0, 40.0, 45.0, 50.0]);
         assert_eq!(Axis::rounded((31.0, 52.0), (0.0, 100.0), 5).domain(), (30.0, 55.0));
-        assert_eq!(Axis::new(Spacing::Linear, (0.0, 0.9), (0.0, 1.0)).ticks(4).iter().map(|&t| label(t)).collect::<Vec<_>>(), [
-            "0", "0.2", "0.4", "0.6", "0.8"
-        ]);
-        let log = |low, high| Axis::new(Spacing::Log, (low, high), (0.0, 100.0)).ticks(5).iter().map(|&t| label(t)).collect::<Vec<_>>();
+        assert_eq!(
+            Axis::new(Spacing::Linear, (0.0, 0.9), (0.0, 1.0)).ticks(4).iter().map(|&t| label(t)).collect::<Vec<_>>(),
+            ["0", "0.2", "0.4", "0.6", "0.8"]
+        );
+        let log = |low, high| {
+            Axis::new(Spacing::Log, (low, high), (0.0, 100.0)).ticks(5).iter().map(|&t| label(t)).collect::<Vec<_>>()
+        };
         assert_eq!(log(0.08, 2.5), ["0.1", "0.2", "0.5", "1", "2"]);
-        assert_eq!(log(1e-4, 1e3), ["0.0001", "0.001", "0.01", "0.1", "1", "10", "100", "1,000"].to_vec()[..log(1e-4, 1e3).len()]);
+        assert_eq!(
+            log(1e-4, 1e3),
+            ["0.0001", "0.001", "0.01", "0.1", "1", "10", "100", "1,000"].to_vec()[..log(1e-4, 1e3).len()]
+        );
         assert_eq!(log(2.1, 4.9), ["2.5", "3", "3.5", "4", "4.5"]);
     }
 
     #[test]
     fn values_go_to_their_places() {
         let axis = Axis::new(Spacing::Linear, (0.0, 50.0), (100.0, 0.0));
-        assert_eq!([0.0, 25.0, 50.0, 99.0, f64::NEG_INFINITY].map(|value| axis.at(value)), [100.0, 50.0, 0.0, 0.0, 100.0]);
+        assert_eq!(
+            [0.0, 25.0, 50.0, 99.0, f64::NEG_INFINITY].map(|value| axis.at(value)),
+            [100.0, 50.0, 0.0, 0.0, 100.0]
+        );
         let log = Axis::new(Spacing::Log, (1.0, 100.0), (0.0, 10.0));
-        assert!([(1.0, 0.0), (10.0, 5.0), (100.0, 10.0)].iter().all(|&(value, place)| (log.at(value) - place).abs() < 1e-9));
+        assert!(
+            [(1.0, 0.0), (10.0, 5.0), (100.0, 10.0)].iter().all(|&(value, place)| (log.at(value) - place).abs() < 1e-9)
+        );
         assert_eq!(log.at(-1.0), 0.0);
         assert_eq!(log.apart(&[1.0, 1.1, 10.0, 100.0, 900.0], 2.0), [1.0, 10.0, 100.0]);
     }

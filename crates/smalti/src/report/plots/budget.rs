@@ -8,7 +8,7 @@ use crate::report::data::{Page, TableRow};
 use crate::report::svg::{Anchor, Svg, fit, text_width};
 use crate::report::words;
 
-const HEIGHT: f64 = 290.0;
+const HEIGHT: f64 = 300.0;
 const FONT: f64 = 12.0;
 
 /// How a budget is counted.
@@ -79,12 +79,15 @@ pub fn figure(page: &Page, palette: &Palette) -> Option<Figure> {
 fn draw(rows: &[&TableRow], budget: Budget, palette: &Palette) -> Svg {
     let width = Room::Narrow.width();
     let label_room = rows.iter().map(|row| text_width(&row.method, FONT)).fold(30.0, f64::max).min(110.0);
-    let (left, right, top, bottom) = (34.0, width - label_room - 20.0, 10.0, HEIGHT - 44.0);
-    let ends = rows.iter().flat_map(|row| [row.top1.mean - row.top1.sd.unwrap_or(0.0), row.top1.mean + row.top1.sd.unwrap_or(0.0)]);
+    let (left, right, top, bottom) = (34.0, width - label_room - 20.0, 28.0, HEIGHT - 44.0);
+    let ends = rows
+        .iter()
+        .flat_map(|row| [row.top1.mean - row.top1.sd.unwrap_or(0.0), row.top1.mean + row.top1.sd.unwrap_or(0.0)]);
     let y_axis = Axis::rounded(range(ends.map(|end| end.clamp(0.0, 100.0))), (bottom, top), 5);
     let (low, high) = range(rows.iter().map(|row| budget.of(row)));
     let x_axis = Axis::new(Spacing::Log, (low / 1.15, high * 1.15), (left, right));
     let mut svg = Svg::new(width, HEIGHT, &format!("Top-1 accuracy against {}", budget.name()));
+    svg.text("axis-title", (0.0, 12.0), Anchor::Start, "top-1, %");
     for tick in y_axis.ticks(5) {
         svg.line("grid", (left, y_axis.at(tick)), (right, y_axis.at(tick)));
         svg.text("tick", (left - 6.0, y_axis.at(tick) + 4.0), Anchor::End, &axis::label(tick));
@@ -102,7 +105,12 @@ fn draw(rows: &[&TableRow], budget: Budget, palette: &Palette) -> Svg {
         let (last, colour) = (line[line.len() - 1], palette.class(&line[0].method));
         let end = (x_axis.at(budget.of(last)), y_axis.at(last.top1.mean));
         svg.line(&format!("leader {colour}"), (end.0 + 6.0, end.1), (right + 10.0, label_y));
-        svg.text(&format!("series {colour}"), (right + 14.0, label_y + 4.0), Anchor::Start, &fit(&last.method, FONT, label_room + 6.0));
+        svg.text(
+            &format!("series {colour}"),
+            (right + 14.0, label_y + 4.0),
+            Anchor::Start,
+            &fit(&last.method, FONT, label_room + 6.0),
+        );
     }
     svg
 }
@@ -120,7 +128,13 @@ fn lines<'a>(rows: &[&'a TableRow], budget: Budget) -> Vec<Vec<&'a TableRow>> {
     lines
 }
 
-fn draw_line(svg: &mut Svg, line: &[&TableRow], at: impl Fn(&TableRow) -> (f64, f64), y_axis: &Axis, palette: &Palette) {
+fn draw_line(
+    svg: &mut Svg,
+    line: &[&TableRow],
+    at: impl Fn(&TableRow) -> (f64, f64),
+    y_axis: &Axis,
+    palette: &Palette,
+) {
     let colour = palette.class(&line[0].method);
     let points: Vec<(f64, f64)> = line.iter().map(|row| at(row)).collect();
     svg.polyline(&format!("curve {colour}"), &points);
@@ -133,13 +147,16 @@ fn draw_line(svg: &mut Svg, line: &[&TableRow], at: impl Fn(&TableRow) -> (f64, 
             }
         }
         let ipc = words::thousands(row.ipc.into());
-        let tip = format!("{}, IPC {ipc}, {}: {}", row.method, words::bytes(row.total_bytes()), words::mean_sd(&row.top1));
+        let tip =
+            format!("{}, IPC {ipc}, {}: {}", row.method, words::bytes(row.total_bytes()), words::mean_sd(&row.top1));
         svg.dot(&format!("point {colour}"), (x, y), 3.8, &tip);
     }
 }
 
 fn range(values: impl Iterator<Item = f64>) -> (f64, f64) {
-    values.filter(|value| value.is_finite()).fold((f64::MAX, f64::MIN), |(low, high), value| (low.min(value), high.max(value)))
+    values
+        .filter(|value| value.is_finite())
+        .fold((f64::MAX, f64::MIN), |(low, high), value| (low.min(value), high.max(value)))
 }
 
 #[cfg(test)]

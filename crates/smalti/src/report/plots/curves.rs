@@ -13,7 +13,8 @@ const POINTS: usize = 300;
 
 /// The figure, if a curve has two points to connect.
 pub fn figure(page: &Page, palette: &Palette) -> Option<Figure> {
-    let curves: Vec<(&str, Vec<Point>)> = page.curves.iter().map(|curve| (curve.method.as_str(), points(curve))).collect();
+    let curves: Vec<(&str, Vec<Point>)> =
+        page.curves.iter().map(|curve| (curve.method.as_str(), points(curve))).collect();
     let curves: Vec<_> = curves.into_iter().filter(|(_, points)| points.len() > 1).collect();
     if curves.is_empty() {
         return None;
@@ -48,10 +49,10 @@ fn points(curve: &Curve) -> Vec<Point> {
 }
 
 fn draw(curves: &[(&str, Vec<Point>)], palette: &Palette, room: Room) -> Svg {
-    let (width, height) = (room.width(), room.either(330.0, 300.0));
+    let (width, height) = (room.width(), room.either(350.0, 310.0));
     let names = curves.iter().map(|(method, _)| text_width(method, FONT)).fold(30.0, f64::max);
     let label_room = names.min(room.either(180.0, 104.0));
-    let (left, right, top, bottom) = (42.0, width - label_room - 26.0, 10.0, height - 44.0);
+    let (left, right, top, bottom) = (42.0, width - label_room - 26.0, 28.0, height - 44.0);
     let all = || curves.iter().flat_map(|(_, points)| points.iter());
     let range = |part: fn(&Point) -> f64| all().map(part).fold((f64::MAX, f64::MIN), |(a, b), v| (a.min(v), b.max(v)));
     let (low, high) = range(|point| point.1);
@@ -59,6 +60,7 @@ fn draw(curves: &[(&str, Vec<Point>)], palette: &Palette, room: Room) -> Svg {
     let (first, last) = range(|point| point.0);
     let x_axis = Axis::new(Spacing::Linear, (first.min(0.0), last), (left, right));
     let mut svg = Svg::new(width, height, "Training loss by images seen, one line per method");
+    svg.text("axis-title", (0.0, 12.0), Anchor::Start, "training loss");
     for tick in y_axis.ticks(6) {
         svg.line("grid", (left, y_axis.at(tick)), (right, y_axis.at(tick)));
         svg.text("tick", (left - 7.0, y_axis.at(tick) + 4.0), Anchor::End, &axis::label(tick));
@@ -76,7 +78,12 @@ fn draw(curves: &[(&str, Vec<Point>)], palette: &Palette, room: Room) -> Svg {
         let colour = palette.class(method);
         svg.polyline(&format!("curve {colour}"), &points.iter().map(placed).collect::<Vec<_>>());
         svg.line(&format!("leader {colour}"), (end.0 + 2.0, end.1), (right + 14.0, label_y));
-        svg.text(&format!("series {colour}"), (right + 18.0, label_y + 4.0), Anchor::Start, &fit(method, FONT, label_room + 6.0));
+        svg.text(
+            &format!("series {colour}"),
+            (right + 18.0, label_y + 4.0),
+            Anchor::Start,
+            &fit(method, FONT, label_room + 6.0),
+        );
     }
     svg
 }

@@ -20,10 +20,11 @@ pub fn figure(page: &Page, palette: &Palette) -> Option<Figure> {
     let dashed = if base { format!(" Dashed line: the mean of {}.", page.baseline) } else { String::new() };
     let zero = frame(&rows, Room::Wide).axis.domain().0 == 0.0;
     let cut = if zero { "" } else { " The axis does not start at zero." };
-    let caption = format!(
-        "Top-1 accuracy on the test images. Each dot is one seed ({seeds}), the upright bar their mean, the whiskers one standard \
-         deviation over seeds to either side.{dashed}{cut}"
-    );
+    let whiskers = match rows.iter().any(|row| row.top1.sd.is_some()) {
+        true => ", the upright bar their mean, the whiskers one standard deviation over seeds to either side",
+        false => "; one seed shows no spread, so there are no whiskers",
+    };
+    let caption = format!("Top-1 accuracy on the test images. Each dot is one seed ({seeds}){whiskers}.{dashed}{cut}");
     let draw = |room| draw(&rows, &page.baseline, palette, room);
     let panel = Panel { title: String::new(), wide: Some(draw(Room::Wide)), narrow: draw(Room::Narrow) };
     Some(Figure { name: "top1", panels: vec![panel], caption })
@@ -81,14 +82,15 @@ fn extent(rows: &[&TableRow]) -> (f64, f64) {
         let sd = row.top1.sd.unwrap_or(0.0);
         row.top1.values.iter().copied().chain([row.top1.mean - sd, row.top1.mean + sd])
     });
-    let (low, high) = ends.filter(|value| value.is_finite()).fold((f64::MAX, f64::MIN), |(low, high), v| (low.min(v), high.max(v)));
+    let (low, high) =
+        ends.filter(|value| value.is_finite()).fold((f64::MAX, f64::MIN), |(low, high), v| (low.min(v), high.max(v)));
     (low.clamp(0.0, 100.0), high.clamp(0.0, 100.0))
 }
 
 fn draw(rows: &[&TableRow], baseline: &str, palette: &Palette, room: Room) -> Svg {
     let frame = frame(rows, room);
     let groups = groups(rows);
-    let row_height = room.either(34.0, 50.0);
+    let row_height = room.either(36.0, 52.0);
     let headings = groups.iter().filter(|(heading, _)| !heading.is_empty()).count() as f64;
     let bottom = 8.0 + rows.len() as f64 * row_height + headings * 30.0;
     let mut svg = Svg::new(room.width(), bottom + 40.0, "Top-1 accuracy by method, one dot per seed");
@@ -97,7 +99,12 @@ fn draw(rows: &[&TableRow], baseline: &str, palette: &Palette, room: Room) -> Sv
         svg.line("grid", (x, 4.0), (x, bottom));
         svg.text("tick", (x, bottom + 16.0), Anchor::Middle, &axis::label(tick));
     }
-    svg.text("axis-title", ((frame.left + frame.right) / 2.0, bottom + 34.0), Anchor::Middle, "top-1, % of test images");
+    svg.text(
+        "axis-title",
+        ((frame.left + frame.right) / 2.0, bottom + 34.0),
+        Anchor::Middle,
+        "top-1, % of test images",
+    );
     let mut y = 8.0;
     for (heading, group) in &groups {
         if !heading.is_empty() {
@@ -119,26 +126,28 @@ fn draw(rows: &[&TableRow], baseline: &str, palette: &Palette, room: Room) -> Sv
 fn draw_row(svg: &mut Svg, frame: &Frame, row: &TableRow, top: f64, colour: &str) {
     let width = frame.room.width();
     let value = words::mean_sd(&row.top1);
-    let (middle, text) = (top + frame.room.either(17.0, 33.0), top + frame.room.either(21.5, 16.0));
+    let (middle, text) = (top + frame.room.either(18.0, 35.0), top + frame.room.either(22.5, 16.0));
+    // Seeds stand below their mean and whiskers: on one line they would hide one another.
+    let (above, below) = (middle - 4.0, middle + 7.0);
     let room = frame.room.either(frame.left - 14.0, width - 120.0);
     svg.text("name", (4.0, text), Anchor::Start, &fit(&row.method, FONT, room));
     svg.text("value", (width - 4.0, text), Anchor::End, &value);
     let at = |value: f64| frame.axis.at(value);
     let class = |part: &str| format!("{part} {colour}");
-    svg.line("rail", (frame.left, middle), (frame.right, middle));
+    svg.line("rail", (frame.left, below), (frame.right, below));
     if let Some(sd) = row.top1.sd {
         let (low, high) = (at(row.top1.mean - sd), at(row.top1.mean + sd));
-        svg.line(&class("whisker"), (low, middle), (high, middle));
+        svg.line(&class("whisker"), (low, above), (high, above));
         for end in [low, high] {
-            svg.line(&class("whisker"), (end, middle - 4.0), (end, middle + 4.0));
+            svg.line(&class("whisker"), (end, above - 4.0), (end, above + 4.0));
         }
     }
     for (seed, &value) in row.top1.values.iter().enumerate().filter(|(_, value)| value.is_finite()) {
         let tip = format!("{}, seed {} of {}: {}", row.method, seed + 1, row.top1.values.len(), words::percent(value));
-        svg.dot(&class("seed"), (at(value), middle), 3.6, &tip);
+        svg.dot(&class("seed"), (at(value), below), 3.2, &tip);
     }
     let tip = format!("{}: {value}", row.method);
-    svg.rect(&class("mean"), (at(row.top1.mean) - 1.5, middle - 9.0), (3.0, 18.0), &tip);
+    svg.rect(&class("mean"), (at(row.top1.mean) - 1.5, above - 7.0), (3.0, 14.0), &tip);
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use crate::report::data::{Bin, EasyEnd, Histogram, Page};
 use crate::report::svg::{Anchor, Svg, fit};
 use crate::report::words;
 
-const HEIGHT: f64 = 250.0;
+const HEIGHT: f64 = 252.0;
 
 /// The figure, if a histogram has a sample in a bin.
 pub fn figure(page: &Page) -> Option<Figure> {
@@ -38,14 +38,15 @@ fn good_bins(histogram: &Histogram) -> Vec<&Bin> {
 fn draw(histogram: &Histogram) -> Svg {
     let bins = good_bins(histogram);
     let width = Room::Narrow.width();
-    let (left, right, top, bottom) = (46.0, width - 8.0, 10.0, HEIGHT - 68.0);
+    let (left, right, top, bottom) = (46.0, width - 8.0, 26.0, HEIGHT - 60.0);
     let total = |bin: &Bin| f64::from(bin.kept) + f64::from(bin.dropped);
     let highest = bins.iter().map(|bin| total(bin)).fold(1.0, f64::max);
-    let y_axis = Axis::rounded((0.0, highest), (bottom, top), 4);
+    let y_axis = Axis::new(Spacing::Linear, (0.0, highest * 1.03), (bottom, top));
     let low = bins.iter().map(|bin| bin.low).fold(f64::MAX, f64::min);
     let high = bins.iter().map(|bin| bin.high).fold(f64::MIN, f64::max);
     let x_axis = Axis::new(Spacing::Linear, (low, high), (left, right));
     let mut svg = Svg::new(width, HEIGHT, &format!("{}: number of images by score", histogram.title));
+    svg.text("axis-title", (0.0, 12.0), Anchor::Start, "images");
     for tick in y_axis.ticks(4) {
         svg.line("grid", (left, y_axis.at(tick)), (right, y_axis.at(tick)));
         svg.text("tick", (left - 6.0, y_axis.at(tick) + 4.0), Anchor::End, &axis::label(tick));
@@ -123,7 +124,10 @@ mod tests {
 
     #[test]
     fn nothing_to_count_is_no_figure() {
-        let page = Page { histograms: vec![histogram(&[(0.0, 1.0, 0, 0), (1.0, f64::NAN, 9, 9), (3.0, 3.0, 1, 1)])], ..Page::default() };
+        let page = Page {
+            histograms: vec![histogram(&[(0.0, 1.0, 0, 0), (1.0, f64::NAN, 9, 9), (3.0, 3.0, 1, 1)])],
+            ..Page::default()
+        };
         assert!(figure(&page).is_none());
     }
 }

@@ -95,10 +95,15 @@ impl<'a> Palette<'a> {
 /// All figures that the page has data for, in its order.
 pub fn all(page: &Page) -> Vec<Figure> {
     let palette = Palette::of(page);
-    [dots::figure(page, &palette), budget::figure(page, &palette), histogram::figure(page), curves::figure(page, &palette)]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        dots::figure(page, &palette),
+        budget::figure(page, &palette),
+        histogram::figure(page),
+        curves::figure(page, &palette),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// The figures as files of their own: name and content, for a results folder or a README.
@@ -108,7 +113,10 @@ pub fn figures(page: &Page) -> Vec<(String, String)> {
         let many = figure.panels.len() > 1;
         for (at, panel) in figure.panels.iter().enumerate() {
             let number = if many { format!("-{}", at + 1) } else { String::new() };
-            files.push((format!("{}{number}.svg", figure.name), panel.wide.as_ref().unwrap_or(&panel.narrow).standalone()));
+            files.push((
+                format!("{}{number}.svg", figure.name),
+                panel.wide.as_ref().unwrap_or(&panel.narrow).standalone(),
+            ));
         }
     }
     files
