@@ -102,7 +102,10 @@ impl TrainingRecipe {
         let optimiser = match self.learning_rate {
             Some(rate) if rate > 0.0 && rate.is_finite() => protocol.optimiser.with_learning_rate(rate),
             Some(rate) => {
-                return Err(usage(format!("a learning rate of {rate} cannot train"), "give --learning-rate 0.001, say"));
+                return Err(usage(
+                    format!("a learning rate of {rate} cannot train"),
+                    "give --learning-rate 0.001, say",
+                ));
             }
             None => protocol.optimiser,
         };

@@ -61,7 +61,7 @@ fn every_metric_of_the_list_gives_its_reference_number() {
             // √(.09 + .04 + .01), and √(.81 + .49 + .04)
             "el2n" => Some([1.157_583_7, 1.157_583_7, 0.374_165_74, 0.374_165_74]),
             // −ln .7, and −ln .1
-            "loss" => Some([2.302_585, 2.302_585, 0.356_674_94, 0.356_674_94]),
+            "loss" => Some([std::f32::consts::LN_10, std::f32::consts::LN_10, 0.356_674_94, 0.356_674_94]),
             // (3 ln(.7/.2) + 3 ln(.1/.7)) / 6 = −ln 2 / 2; ln(1/7); ln 3.5
             "aum" => Some([-0.346_573_6, -1.945_910_1, 1.252_763, -0.346_573_6]),
             // 0,1,0,1,1,0 forgets twice; never learned counts as six epochs; 1,0,1,0,0,1 forgets twice
@@ -199,7 +199,8 @@ fn missing_seeds_and_epochs_are_named() {
 fn missing_samples_passes_and_rows_are_named() {
     let train = |sample| trace_row(sample, Pass::Train, RIGHT, None);
     let eval = |sample| trace_row(sample, Pass::Eval, RIGHT, None);
-    let cases: &[(&[&[TraceRow]], &[&[TraceRow]], &str, &str)] = &[
+    type Epochs<'a> = &'a [&'a [TraceRow]];
+    let cases: &[(Epochs, Epochs, &str, &str)] = &[
         (&[&[train(0), train(1)]], &[&[train(1)]], "aum", "sample 0 has train rows in seed 0 but none in seed 1"),
         (&[&[train(0)]], &[&[train(0), train(2)]], "aum", "sample 2 has train rows in seed 1 but none in seed 0"),
         (&[&[train(0)]], &[&[train(0)]], "el2n", "seed 0 of the trace has no eval rows, which `el2n`"),
