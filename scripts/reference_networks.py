@@ -40,7 +40,6 @@ def small_stem(net):
 
 NETWORKS = {
     "resnet18": (64, lambda: torchvision.models.resnet18(num_classes=CLASSES)),
-    "resnet34": (64, lambda: torchvision.models.resnet34(num_classes=CLASSES)),
     "resnet50": (64, lambda: torchvision.models.resnet50(num_classes=CLASSES)),
     "resnet18-small": (32, lambda: small_stem(torchvision.models.resnet18(num_classes=CLASSES))),
     "convnet-3": (32, lambda: convnet(3, 128, 32, "bn")),

@@ -11,9 +11,8 @@ use std::path::Path;
 use tch::{Kind, Tensor};
 
 /// Name, side of the images in the script in pixels.
-const NETWORKS: [(&str, u32); 7] = [
+const NETWORKS: [(&str, u32); 6] = [
     ("resnet18", 64),
-    ("resnet34", 64),
     ("resnet50", 64),
     ("resnet18-small", 32),
     ("convnet-3", 32),

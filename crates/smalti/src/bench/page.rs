@@ -3,6 +3,7 @@
 use super::cells::Cell;
 use super::recipe::{Plan, Row};
 use super::results;
+use crate::report::words::gain as gain_words;
 use crate::report::{ClassBar, Clear, Curve, Gain, Page, TableRow};
 use crate::ui::count;
 use anyhow::Result;
@@ -38,7 +39,7 @@ pub fn build(plan: &Plan, cells: &[Cell], out: &Path) -> Result<Page> {
             page.classes = class_bars(plan, cells, ipc, pictures.classes());
             page.histograms = pictures.histograms()?;
             page.galleries = pictures.galleries()?;
-            page.choices = pictures.choices()?;
+            (page.choices, page.choices_note) = pictures.choices()?;
         }
         None => page
             .warnings
@@ -75,23 +76,18 @@ fn findings(table: &[TableRow], plan: &Plan) -> Vec<String> {
     out
 }
 
-fn interval(gain: &Gain) -> String {
-    let width = gain.half_width.map_or(String::new(), |half| format!(" ± {half:.1}"));
-    format!("{:+.1}{width}", gain.mean)
-}
-
 fn over(gain: &Gain, baseline: &str) -> String {
     let verdict = match gain.clear {
         Clear::Better | Clear::Worse => "the 95 % interval excludes zero",
         Clear::NoClearDifference => "no clear difference, the 95 % interval covers zero",
         Clear::Unknown => "one seed has no interval",
     };
-    format!("{} points over {baseline} ({verdict})", interval(gain))
+    format!("{} points over {baseline} ({verdict})", gain_words(gain))
 }
 
 fn short(gain: &Gain) -> String {
     let mark = if gain.clear == Clear::NoClearDifference { " (no clear difference)" } else { "" };
-    format!("{}{mark}", interval(gain))
+    format!("{}{mark}", gain_words(gain))
 }
 
 /// Mean training loss over seeds; points of all seeds lie at the same numbers of images.

@@ -21,6 +21,8 @@ pub struct Page {
     pub histograms: Vec<Histogram>,
     /// Images as they are stored, one gallery per method.
     pub galleries: Vec<Gallery>,
+    /// Which method chose, and what the words under the images mean, as sentences; may be empty.
+    pub choices_note: String,
     /// What was kept and what was dropped, per class.
     pub choices: Vec<ClassStrip>,
     /// Top-1 by class.

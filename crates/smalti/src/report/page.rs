@@ -39,6 +39,7 @@ fn view(page: &Page) -> anyhow::Result<Value> {
         warnings => prose(&page.warnings),
         table => table(page, &palette),
         galleries => pictures::galleries(&page.galleries, &palette)?,
+        choices_note => &page.choices_note,
         choices => pictures::choices(&page.choices)?,
         classes => classes(page, &palette),
         protocol => pairs(&page.protocol),
@@ -112,11 +113,12 @@ fn table(page: &Page, palette: &Palette) -> Option<Value> {
     let varying = |kind| SETTINGS.iter().filter(move |setting| setting.kind == kind && setting.varies(&page.table));
     let heads = |kind| varying(kind).map(|setting| setting.name).collect::<Vec<_>>();
     let mut explained: Vec<&str> = Vec::new();
-    let rows = page.table.iter().map(|row| {
+    let rows = page.table.iter().enumerate().map(|(at, row)| {
         let settings = |kind| varying(kind).map(|setting| (setting.value)(row)).collect::<Vec<_>>();
         let known = explained.contains(&row.method.as_str());
         explained.push(&row.method);
         context! {
+            starts => at > 0 && !row.same_setting(&page.table[at - 1]),
             method => &row.method,
             about => (!known).then_some(row.about.as_str()),
             colour => palette.class(&row.method),
@@ -288,6 +290,26 @@ mod tests {
             assert!(html.contains(words), "{words} is missing");
         }
         assert!(html.contains("image-rendering: pixelated"));
+    }
+
+    #[test]
+    fn numbers_that_are_none_do_no_harm() {
+        let mut page = example::budgets();
+        let odd = [f64::NAN, f64::INFINITY, -1.0, 1e300, 0.0];
+        for (row, &value) in page.table.iter_mut().zip(odd.iter().cycle()) {
+            (row.top1.mean, row.top1.sd, row.train_seconds, row.score_seconds) = (value, Some(value), value, value);
+            row.top1.values = odd.to_vec();
+            (row.top5.mean, row.image_bytes, row.label_bytes) = (value, u64::MAX, u64::MAX);
+        }
+        page.curves[0].points = odd.iter().flat_map(|&x| odd.map(|y| (x, y))).collect();
+        for (bin, &value) in page.histograms[0].bins.iter_mut().zip(odd.iter().cycle()) {
+            (bin.low, bin.high, bin.kept, bin.dropped) = (value, 1.0, u32::MAX, u32::MAX);
+        }
+        page.classes[0].values = odd.iter().map(|&value| ("pca".to_owned(), Some(value))).collect();
+        let html = render(&page).expect("any numbers are valid");
+        assert!(!html.contains("NaN") && !html.contains("inf<") && !html.contains("\"inf"));
+        let text = crate::report::table::terminal(&page.table, "random") + &crate::report::table::csv(&page.table);
+        assert!(!text.contains("NaN") && !text.contains("inf"));
     }
 
     #[test]

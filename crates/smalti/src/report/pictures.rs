@@ -19,7 +19,7 @@ pub fn galleries(galleries: &[Gallery], palette: &Palette) -> anyhow::Result<Vec
         let groups = gallery.images.chunk_by(|a, b| a.class == b.class).map(|group| {
             let what =
                 |picture: &Picture| format!("stored image of class {}, method {}", picture.class, gallery.method);
-            Ok(context! { class => &group[0].class, images => images(group, what)? })
+            Ok(context! { class => &group[0].class, columns => group.len().min(6), images => images(group, what)? })
         });
         Ok(context! {
             method => &gallery.method,
@@ -39,7 +39,8 @@ pub fn choices(strips: &[ClassStrip]) -> anyhow::Result<Option<Value>> {
     let strip = |strip: &ClassStrip| {
         let kept = images(&strip.kept, |picture| format!("kept image of class {}", picture.class))?;
         let dropped = images(&strip.dropped, |picture| format!("dropped image of class {}", picture.class))?;
-        Ok(context! { class => &strip.class, kept, dropped })
+        let columns = strip.kept.len().max(strip.dropped.len()).clamp(1, 8);
+        Ok(context! { class => &strip.class, columns, kept, dropped })
     };
     let mut open = strips.iter().map(strip).collect::<anyhow::Result<Vec<Value>>>()?;
     let folded = open.split_off(OPEN_CLASSES.min(open.len()));

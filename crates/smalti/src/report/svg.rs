@@ -6,6 +6,9 @@ use std::fmt::Write;
 /// The style of every figure; part of the page and of each standalone file.
 pub const STYLE: &str = include_str!("plots.css");
 
+/// Room around a drawing in a file of its own, in pixels.
+const MARGIN: f64 = 14.0;
+
 /// A drawing with a name.
 pub struct Svg {
     size: (f64, f64),
@@ -82,20 +85,22 @@ impl Svg {
 
     /// The drawing as an element of a page. Its style is the page's.
     pub fn inline(&self) -> String {
-        self.element("", "")
+        self.element("", 0.0, "")
     }
 
-    /// The drawing as a file of its own, with its style inside and a background.
+    /// The drawing as a file of its own, with its style inside and a margin on a background.
     pub fn standalone(&self) -> String {
-        let style = format!("<style>{STYLE}</style><rect class=\"paper\" width=\"100%\" height=\"100%\"/>");
-        self.element(" xmlns=\"http://www.w3.org/2000/svg\"", &style) + "\n"
+        let (edge, width, height) = (px(-MARGIN), px(self.size.0 + 2.0 * MARGIN), px(self.size.1 + 2.0 * MARGIN));
+        let paper = format!("<rect class=\"paper\" x=\"{edge}\" y=\"{edge}\" width=\"{width}\" height=\"{height}\"/>");
+        self.element(" xmlns=\"http://www.w3.org/2000/svg\"", MARGIN, &format!("<style>{STYLE}</style>{paper}")) + "\n"
     }
 
-    fn element(&self, namespace: &str, style: &str) -> String {
-        let (width, height, label) = (px(self.size.0), px(self.size.1), escape(&self.label));
+    fn element(&self, namespace: &str, margin: f64, first: &str) -> String {
+        let (edge, label) = (px(-margin), escape(&self.label));
+        let (width, height) = (px(self.size.0 + 2.0 * margin), px(self.size.1 + 2.0 * margin));
         format!(
-            "<svg{namespace} class=\"plot\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" height=\"{height}\" role=\"img\" \
-             aria-label=\"{label}\"><title>{label}</title>{style}{}</svg>",
+            "<svg{namespace} class=\"plot\" viewBox=\"{edge} {edge} {width} {height}\" width=\"{width}\" height=\"{height}\" \
+             role=\"img\" aria-label=\"{label}\"><title>{label}</title>{first}{}</svg>",
             self.body
         )
     }
@@ -147,6 +152,14 @@ pub fn text_width(text: &str, font_size: f64) -> f64 {
     em * font_size
 }
 
+/// About how wide a label in the bold of a series is.
+pub fn series_width(text: &str, font_size: f64) -> f64 {
+    BOLD * text_width(text, font_size)
+}
+
+/// How much wider bold is.
+pub const BOLD: f64 = 1.12;
+
 /// The text, cut with an ellipsis to fit a width.
 pub fn fit(text: &str, font_size: f64, width: f64) -> String {
     if text_width(text, font_size) <= width {
@@ -191,6 +204,32 @@ mod tests {
         let file = Svg::new(1.0, 1.0, "x").standalone();
         assert!(file.starts_with("<svg xmlns=") && file.contains("<style>") && file.contains("prefers-color-scheme"));
         assert!(!file.contains("url(") && !file.contains("@import"), "nothing is loaded");
+    }
+
+    /// The colour of a variable in the first or last rule that sets it: the light and the dark scheme.
+    fn colour(name: &str, dark: bool) -> [f64; 3] {
+        let key = format!("--{name}: #");
+        let at = if dark { STYLE.rfind(&key) } else { STYLE.find(&key) }.expect("the style sets it");
+        let hex = &STYLE[at + key.len()..][..6];
+        [0, 2, 4].map(|at| f64::from(u8::from_str_radix(&hex[at..at + 2], 16).expect("a hexadecimal colour")) / 255.0)
+    }
+
+    /// WCAG 2: the ratio of relative luminances.
+    fn contrast(a: [f64; 3], b: [f64; 3]) -> f64 {
+        let linear = |v: f64| if v <= 0.04045 { v / 12.92 } else { ((v + 0.055) / 1.055).powf(2.4) };
+        let luminance = |[r, g, b]: [f64; 3]| 0.2126 * linear(r) + 0.7152 * linear(g) + 0.0722 * linear(b);
+        let (a, b) = (luminance(a), luminance(b));
+        (a.max(b) + 0.05) / (a.min(b) + 0.05)
+    }
+
+    #[test]
+    fn every_text_can_be_read_in_both_schemes() {
+        assert!((contrast([0.0; 3], [1.0; 3]) - 21.0).abs() < 1e-9);
+        let names = ["ink", "muted", "s0", "s1", "s2", "s3", "s4", "s5", "s6", "s7", "s8", "better", "worse"];
+        for (name, dark) in names.iter().flat_map(|name| [(name, false), (name, true)]) {
+            let ratio = contrast(colour(name, dark), colour("paper", dark));
+            assert!(ratio >= 4.5, "--{name} has {ratio:.2} on {} paper", if dark { "dark" } else { "light" });
+        }
     }
 
     #[test]

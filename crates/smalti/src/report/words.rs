@@ -102,12 +102,12 @@ pub fn seconds(value: f64) -> String {
     }
 }
 
-/// `n = 3`, or `n = 1 to 3` where rows differ.
+/// `n = 3`, or `n = 1 to 3` where rows differ; the spaces around the sign do not break.
 pub fn seeds_of(counts: impl Iterator<Item = u32>) -> String {
     let counts: Vec<u32> = counts.collect();
     match (counts.iter().min(), counts.iter().max()) {
-        (Some(low), Some(high)) if low != high => format!("n = {low} to {high}"),
-        (Some(n), _) => format!("n = {n}"),
+        (Some(low), Some(high)) if low != high => format!("n\u{a0}=\u{a0}{low} to {high}"),
+        (Some(n), _) => format!("n\u{a0}=\u{a0}{n}"),
         _ => "n unknown".to_owned(),
     }
 }
@@ -143,7 +143,7 @@ mod tests {
 
     #[test]
     fn counts_of_seeds() {
-        assert_eq!(seeds_of([3, 3].into_iter()), "n = 3");
-        assert_eq!(seeds_of([1, 3].into_iter()), "n = 1 to 3");
+        assert_eq!(seeds_of([3, 3].into_iter()), "n\u{a0}=\u{a0}3");
+        assert_eq!(seeds_of([1, 3].into_iter()), "n\u{a0}=\u{a0}1 to 3");
     }
 }

@@ -114,13 +114,12 @@ impl Pictures<'_> {
         (0..some).map(|i| (i * all / some) as u32).collect()
     }
 
-    /// The easiest kept and the hardest dropped images of the first row that keeps the easy ones.
-    pub(super) fn choices(&self) -> Result<Vec<ClassStrip>> {
+    /// The easiest kept and the hardest dropped images of the first row that keeps the easy ones, and a line that says which.
+    pub(super) fn choices(&self) -> Result<(Vec<ClassStrip>, String)> {
         let scored = self.scored()?;
-        let Some((_, scores, selection)) =
-            scored.iter().find(|(row, ..)| row.recipe.rule.as_deref() == Some("easy-first"))
-        else {
-            return Ok(Vec::new());
+        let easy = |row: &Row| row.recipe.rule.as_deref() == Some("easy-first");
+        let Some((row, scores, selection)) = scored.iter().find(|(row, ..)| easy(row)) else {
+            return Ok((Vec::new(), String::new()));
         };
         let score: HashMap<u32, f32> = scores.rows.iter().map(|row| (row.sample, row.score)).collect();
         let mut strips = Vec::new();
@@ -135,7 +134,8 @@ impl Pictures<'_> {
                 dropped: self.thumbnails(&dropped, &score)?,
             });
         }
-        Ok(strips)
+        let note = format!("The choice is that of {} at seed 0; under each image its {}.", row.name, scores.metric);
+        Ok((strips, note))
     }
 
     fn thumbnails(&self, wanted: &[u32], score: &HashMap<u32, f32>) -> Result<Vec<Picture>> {

@@ -17,6 +17,8 @@ pub struct Axis {
     spacing: Spacing,
     domain: (f64, f64),
     pixels: (f64, f64),
+    /// Between ticks, where the ends were rounded to it.
+    step: Option<f64>,
 }
 
 impl Axis {
@@ -43,7 +45,7 @@ impl Axis {
             }
             Spacing::Linear => {}
         }
-        Axis { spacing, domain: (low, high), pixels }
+        Axis { spacing, domain: (low, high), pixels, step: None }
     }
 
     /// A linear axis whose ends are ticks.
@@ -51,7 +53,7 @@ impl Axis {
         let axis = Axis::new(Spacing::Linear, domain, pixels);
         let step = step(axis.domain, wanted);
         let (low, high) = ((axis.domain.0 / step).floor() * step, (axis.domain.1 / step).ceil() * step);
-        Axis { domain: (low, high), ..axis }
+        Axis { domain: (low, high), step: Some(step), ..axis }
     }
 
     /// Where a value lies, held inside the axis.
@@ -72,9 +74,10 @@ impl Axis {
 
     /// About `wanted` round values inside the axis, from low to high.
     pub fn ticks(&self, wanted: usize) -> Vec<f64> {
-        match self.spacing {
-            Spacing::Linear => linear_ticks(self.domain, wanted),
-            Spacing::Log => log_ticks(self.domain, wanted),
+        match (self.spacing, self.step) {
+            (Spacing::Linear, Some(step)) => multiples(self.domain, step),
+            (Spacing::Linear, None) => multiples(self.domain, step(self.domain, wanted)),
+            (Spacing::Log, _) => log_ticks(self.domain, wanted),
         }
     }
 
@@ -99,8 +102,7 @@ fn step((low, high): (f64, f64), wanted: usize) -> f64 {
     factor * power
 }
 
-fn linear_ticks(domain: (f64, f64), wanted: usize) -> Vec<f64> {
-    let step = step(domain, wanted);
+fn multiples(domain: (f64, f64), step: f64) -> Vec<f64> {
     let first = (domain.0 / step - 1e-9).ceil() as i64;
     let last = (domain.1 / step + 1e-9).floor() as i64;
     (first..=last).take(100).map(|i| i as f64 * step).collect()
@@ -115,7 +117,7 @@ fn log_ticks(domain: (f64, f64), wanted: usize) -> Vec<f64> {
             return ticks;
         }
         if ticks.len() < 2 {
-            return linear_ticks(domain, wanted);
+            return multiples(domain, step(domain, wanted));
         }
     }
     let every = (decades.count() / wanted.max(1)).max(1);
@@ -155,22 +157,19 @@ mod tests {
 
     #[test]
     fn ticks_are_round_and_inside() {
-        let axis = Axis::new(Spacing::Linear, (31.0, 52.0), (0.0, 100.0));
-        assert_eq!(axis.ticks(5), [35.0, 40.0, 45.0, 50.0]);
-        assert_eq!(Axis::rounded((31.0, 52.0), (0.0, 100.0), 5).domain(), (30.0, 55.0));
-        assert_eq!(
-            Axis::new(Spacing::Linear, (0.0, 0.9), (0.0, 1.0)).ticks(4).iter().map(|&t| label(t)).collect::<Vec<_>>(),
-            ["0", "0.2", "0.4", "0.6", "0.8"]
-        );
-        let log = |low, high| {
-            Axis::new(Spacing::Log, (low, high), (0.0, 100.0)).ticks(5).iter().map(|&t| label(t)).collect::<Vec<_>>()
+        let rounded = Axis::rounded((31.0, 52.0), (0.0, 100.0), 5);
+        assert_eq!((rounded.domain(), rounded.ticks(5)), ((30.0, 55.0), vec![30.0, 35.0, 40.0, 45.0, 50.0, 55.0]));
+        let check = |spacing, low, high, expected: &str| {
+            let ticks = Axis::new(spacing, (low, high), (0.0, 100.0)).ticks(5);
+            assert_eq!(ticks.into_iter().map(label).collect::<Vec<_>>().join(" "), expected);
         };
-        assert_eq!(log(0.08, 2.5), ["0.1", "0.2", "0.5", "1", "2"]);
-        assert_eq!(
-            log(1e-4, 1e3),
-            ["0.0001", "0.001", "0.01", "0.1", "1", "10", "100", "1,000"].to_vec()[..log(1e-4, 1e3).len()]
-        );
-        assert_eq!(log(2.1, 4.9), ["2.5", "3", "3.5", "4", "4.5"]);
+        check(Spacing::Linear, 31.0, 52.0, "35 40 45 50");
+        check(Spacing::Linear, 0.0, 0.9, "0 0.2 0.4 0.6 0.8");
+        check(Spacing::Linear, -3.0, 3.0, "−3 −2 −1 0 1 2 3");
+        check(Spacing::Linear, 0.0, 30_000.0, "0 5,000 10,000 15,000 20,000 25,000 30,000");
+        check(Spacing::Log, 0.08, 2.5, "0.1 0.2 0.5 1 2");
+        check(Spacing::Log, 1e-3, 1e3, "0.001 0.01 0.1 1 10 100 1,000");
+        check(Spacing::Log, 2.1, 4.9, "2.5 3 3.5 4 4.5");
     }
 
     #[test]

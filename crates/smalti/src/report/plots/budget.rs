@@ -5,7 +5,7 @@ use super::axis::{self, Axis, Spacing};
 use super::spread::spread;
 use super::{Figure, Palette, Panel, Room};
 use crate::report::data::{Page, TableRow};
-use crate::report::svg::{Anchor, Svg, fit, text_width};
+use crate::report::svg::{Anchor, BOLD, Svg, fit, series_width};
 use crate::report::words;
 
 const HEIGHT: f64 = 300.0;
@@ -78,8 +78,8 @@ pub fn figure(page: &Page, palette: &Palette) -> Option<Figure> {
 
 fn draw(rows: &[&TableRow], budget: Budget, palette: &Palette) -> Svg {
     let width = Room::Narrow.width();
-    let label_room = rows.iter().map(|row| text_width(&row.method, FONT)).fold(30.0, f64::max).min(110.0);
-    let (left, right, top, bottom) = (34.0, width - label_room - 20.0, 28.0, HEIGHT - 44.0);
+    let label_room = rows.iter().map(|row| series_width(&row.method, FONT)).fold(30.0, f64::max).min(116.0);
+    let (left, right, top, bottom) = (34.0, width - label_room - 16.0, 28.0, HEIGHT - 44.0);
     let ends = rows
         .iter()
         .flat_map(|row| [row.top1.mean - row.top1.sd.unwrap_or(0.0), row.top1.mean + row.top1.sd.unwrap_or(0.0)]);
@@ -109,7 +109,7 @@ fn draw(rows: &[&TableRow], budget: Budget, palette: &Palette) -> Svg {
             &format!("series {colour}"),
             (right + 14.0, label_y + 4.0),
             Anchor::Start,
-            &fit(&last.method, FONT, label_room + 6.0),
+            &fit(&last.method, FONT, label_room / BOLD + 1.0),
         );
     }
     svg

@@ -4,7 +4,7 @@ use super::axis::{self, Axis, Spacing};
 use super::spread::spread;
 use super::{Figure, Palette, Panel, Room};
 use crate::report::data::{Curve, Page};
-use crate::report::svg::{Anchor, Point, Svg, fit, text_width};
+use crate::report::svg::{Anchor, BOLD, Point, Svg, fit, series_width};
 use crate::report::words;
 
 const FONT: f64 = 12.0;
@@ -50,9 +50,9 @@ fn points(curve: &Curve) -> Vec<Point> {
 
 fn draw(curves: &[(&str, Vec<Point>)], palette: &Palette, room: Room) -> Svg {
     let (width, height) = (room.width(), room.either(350.0, 310.0));
-    let names = curves.iter().map(|(method, _)| text_width(method, FONT)).fold(30.0, f64::max);
-    let label_room = names.min(room.either(180.0, 104.0));
-    let (left, right, top, bottom) = (42.0, width - label_room - 26.0, 28.0, height - 44.0);
+    let names = curves.iter().map(|(method, _)| series_width(method, FONT)).fold(30.0, f64::max);
+    let label_room = names.min(room.either(190.0, 112.0));
+    let (left, right, top, bottom) = (42.0, width - label_room - 20.0, 28.0, height - 44.0);
     let all = || curves.iter().flat_map(|(_, points)| points.iter());
     let range = |part: fn(&Point) -> f64| all().map(part).fold((f64::MAX, f64::MIN), |(a, b), v| (a.min(v), b.max(v)));
     let (low, high) = range(|point| point.1);
@@ -82,7 +82,7 @@ fn draw(curves: &[(&str, Vec<Point>)], palette: &Palette, room: Room) -> Svg {
             &format!("series {colour}"),
             (right + 18.0, label_y + 4.0),
             Anchor::Start,
-            &fit(method, FONT, label_room + 6.0),
+            &fit(method, FONT, label_room / BOLD + 1.0),
         );
     }
     svg

@@ -163,7 +163,7 @@ mod tests {
         assert_eq!(svg.matches("class=\"seed ").count(), 15);
         assert_eq!(svg.matches("class=\"mean ").count(), 5);
         assert_eq!(svg.matches("class=\"base\"").count(), 1);
-        assert!(figure.caption.contains("n = 3") && figure.caption.contains("standard deviation"));
+        assert!(figure.caption.contains("n\u{a0}=\u{a0}3") && figure.caption.contains("standard deviation"));
         assert!(figure.caption.contains("does not start at zero"));
     }
 

@@ -18,8 +18,8 @@ pub fn figure(page: &Page) -> Option<Figure> {
         Panel { title, wide: None, narrow: draw(histogram) }
     });
     let panels: Vec<Panel> = panels.collect();
-    let caption = "Number of training images by score, each image once; the coloured part is kept. The strip below the bars is darker \
-                   the larger the kept share of a bin is. These are counts of one selection, so there is no spread to show."
+    let caption = "Number of training images by score, each image once; the coloured part is kept. The strip below the bars has \
+                   the more colour the larger the kept share of a bin is. These are counts of one selection, so there is no spread to show."
         .to_owned();
     (!panels.is_empty()).then_some(Figure { name: "scores", panels, caption })
 }
