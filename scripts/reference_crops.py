@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 sys.path.insert(0, str(Path(__file__).parent.parent / "examples/pytorch"))
 from smalti import MEAN, STD, CompressedSet, draw, view  # noqa: E402
 
+torch.set_num_threads(1)
 root = Path(sys.argv[1])
 work = json.loads((root / "views.json").read_text())
 mean, std = (torch.tensor(x).reshape(3, 1, 1) for x in (MEAN, STD))

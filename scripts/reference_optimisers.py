@@ -31,7 +31,7 @@ def adamw(params):
     decayed = [p for name, p in params.items() if "weight" in name and p.dim() > 1]
     rest = [p for name, p in params.items() if not ("weight" in name and p.dim() > 1)]
     groups = [{"params": decayed, "weight_decay": 0.1}, {"params": rest, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=1e-2)
+    return torch.optim.AdamW(groups, lr=0.1)
 
 
 def sgd(params):
@@ -66,7 +66,7 @@ def main():
         "names": list(SHAPES),
         "initial": numbers(initial.values()),
         "gradients": [numbers(row) for row in gradients],
-        "adamw": {"learning_rate": 1e-2, "weight_decay": 0.1, "after": follow(adamw, initial, gradients)},
+        "adamw": {"learning_rate": 0.1, "weight_decay": 0.1, "after": follow(adamw, initial, gradients)},
         "sgd": {"learning_rate": 0.1, "momentum": 0.9, "weight_decay": 0.01, "after": follow(sgd, initial, gradients)},
     }
     lines = json.dumps(golden).replace("], [", "],\n[").replace('", "', '",\n"')

@@ -14,20 +14,29 @@ use std::f32::consts::TAU;
 /// Each pixel is the mean of this many points across and down.
 const POINTS_ACROSS: u32 = 3;
 
-/// How often a subject wears its class's usual pattern; else any pattern, so that texture is only a weak hint.
-const USUAL_PATTERN: f64 = 0.5;
+/// How often a subject wears its class's usual pattern; else any pattern.
+const USUAL_PATTERN: f64 = 0.9;
+
+/// How often a subject is lighter than its ground.
+const LIGHTER: f64 = 0.9;
 
 /// Parts of the subject's extent by which its centre may stand over the edge of the image, at the lowest and highest difficulty.
 const OVERHANG: (f32, f32) = (0.0, 0.28);
 
 /// Diameter of the subject at the lowest and highest difficulty.
-const DIAMETER: (f32, f32) = (0.8, 0.24);
+const DIAMETER: (f32, f32) = (0.85, 0.5);
 
 /// Difference in brightness between subject and background at the lowest and highest difficulty.
-const CONTRAST: (f32, f32) = (0.55, 0.2);
+const CONTRAST: (f32, f32) = (0.6, 0.4);
 
 /// Standard deviation of the sensor's noise at the lowest and highest difficulty.
-const NOISE: (f32, f32) = (0.008, 0.07);
+const NOISE: (f32, f32) = (0.004, 0.03);
+
+/// Part of a full turn within which subjects stand upright: ten images per class teach a shape, not all of its turns.
+const TURN: f32 = 0.1;
+
+/// Part of the free way from the middle by which subjects stand off it.
+const REACH: f32 = 0.3;
 
 /// What stands before the camera.
 #[derive(Debug, Clone)]
@@ -163,14 +172,14 @@ pub fn draw(class: usize, stream: &mut Stream) -> (Scene, Camera) {
     four.sort_by(f32::total_cmp);
     let difficulty = four[1];
     let contrast = fade(CONTRAST, level(stream, difficulty));
-    let lighter = stream.below(2) == 0;
+    let lighter = stream.uniform() < LIGHTER;
     let (dark, light) = (range(stream, 0.08, 0.86 - contrast), contrast);
     let (ground, figure) = if lighter { (dark, dark + light) } else { (dark + light, dark) };
     let background = background(ground, contrast, level(stream, difficulty), stream);
     let (subject, radius) = subject(class, difficulty, [ground, figure], stream);
-    let crowd = level(stream, difficulty) * 6.4;
+    let crowd = level(stream, difficulty) * 2.6;
     let behind = (0..crowd as u32).map(|_| clutter(class, ground, difficulty, stream)).collect();
-    let covered = stream.uniform() < 0.2 + 0.5 * f64::from(difficulty);
+    let covered = stream.uniform() < 0.06 + 0.15 * f64::from(difficulty);
     let before = (0..u32::from(covered)).map(|_| occluder(class, &subject, radius, ground, stream)).collect();
     let scene = Scene { background, behind, subject, before, light: lamp(stream) };
     let camera = Camera {
@@ -255,7 +264,7 @@ fn any_pattern(stream: &mut Stream) -> Pattern {
 
 /// A textured ground of mean brightness `ground`; its own contrast stays below the subject's.
 fn background(ground: f32, contrast: f32, level: f32, stream: &mut Stream) -> Paint {
-    let swing = contrast * fade((0.1, 0.85), level) * range(stream, 0.4, 1.0);
+    let swing = 0.6 * contrast * fade((0.1, 0.85), level) * range(stream, 0.4, 1.0);
     let colours = pair([ground + swing / 2.0, ground - swing / 2.0], 0.5, stream);
     let pattern = any_pattern(stream);
     Paint::new(pattern, colours, range(stream, 1.5, 8.0), stream)
@@ -266,7 +275,7 @@ fn subject(class: usize, difficulty: f32, [ground, figure]: [f32; 2], stream: &m
     let outline = (SHAPES[class].draw)(stream);
     let radius = (0.5 * fade(DIAMETER, level(stream, difficulty)) * range(stream, 0.9, 1.1)).clamp(0.1, 0.4);
     let overhang = fade(OVERHANG, level(stream, difficulty)) * radius;
-    let reach = (0.5 - radius + overhang).max(0.0);
+    let reach = REACH * (0.5 - radius + overhang).max(0.0);
     let centre = [0.5 + range(stream, -reach, reach), 0.5 + range(stream, -reach, reach)];
     let usual = stream.uniform() < USUAL_PATTERN;
     let pattern = if usual { PATTERNS[class % PATTERNS.len()] } else { any_pattern(stream) };
@@ -277,21 +286,22 @@ fn subject(class: usize, difficulty: f32, [ground, figure]: [f32; 2], stream: &m
     // At least 1.3 pixels of 64 wide.
     let width = range(stream, 0.12, 0.2).max(0.02 / radius);
     let fill = match stream.below(20) {
-        0..11 => Fill::Solid,
-        11..16 => Fill::Line(width, range(stream, 0.0, 0.4)),
+        0..16 => Fill::Solid,
+        16..17 => Fill::Line(width, range(stream, 0.0, 0.4)),
         _ => {
             let hue = stream.uniform() as f32;
             Fill::Framed(width, tone(hue, ground + 1.3 * (figure - ground), 0.85, stream))
         }
     };
-    let inverse = lie(radius, stream);
+    let inverse = lie(radius, TURN, stream);
     (Piece { outline, centre, inverse, paint, fill, opacity: 1.0, cut: None }, radius)
 }
 
-/// A random turn, a mild change of proportions and a mild shear, inverted: from scene offsets to shape coordinates.
-fn lie(radius: f32, stream: &mut Stream) -> [[f32; 2]; 2] {
-    let (sin, cos) = (range(stream, 0.0, TAU)).sin_cos();
-    let (stretch, shear) = (range(stream, 0.85, 1.18), range(stream, -0.2, 0.2));
+/// A random turn within the part `turn` of a full one, a mild change of proportions and a mild shear, inverted: from scene offsets to
+/// shape coordinates.
+fn lie(radius: f32, turn: f32, stream: &mut Stream) -> [[f32; 2]; 2] {
+    let (sin, cos) = (turn * TAU * range(stream, -0.5, 0.5)).sin_cos();
+    let (stretch, shear) = (range(stream, 0.95, 1.05), range(stream, -0.06, 0.06));
     let (x, y) = ([cos / radius, sin / radius], [-sin / radius, cos / radius]);
     [[x[0] * stretch + y[0] * shear, x[1] * stretch + y[1] * shear], [y[0] / stretch, y[1] / stretch]]
 }
@@ -327,7 +337,7 @@ fn part(class: usize, centre: [f32; 2], radius: f32, brightness: f32, stream: &m
     Piece {
         outline,
         centre,
-        inverse: lie(radius, stream),
+        inverse: lie(radius, 1.0, stream),
         paint: Paint::new(any_pattern(stream), colours, range(stream, 4.0, 14.0), stream),
         fill: Fill::Solid,
         opacity: range(stream, 0.5, 1.0),
