@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 /// Classes that are shown, evenly spread over all.
-const CLASSES: usize = 4;
+const CLASSES: usize = 3;
 /// Stored images shown per class.
 const STORED: usize = 3;
 /// Kept and dropped images shown per class, each.
@@ -183,7 +183,7 @@ fn histogram(method: &str, scores: &Scores, selection: &Selection) -> Histogram 
     }
     Histogram {
         title: format!("{}: what {method} keeps", scores.metric),
-        x_label: format!("{} of the training images, seed 0", scores.metric),
+        x_label: format!("{}, seed 0", scores.metric),
         easy_end: if scores.hard == HardEnd::High { EasyEnd::Low } else { EasyEnd::High },
         bins,
     }
