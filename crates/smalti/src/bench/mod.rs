@@ -6,7 +6,7 @@
 //! OUT/holdout/*.json        accuracy on the hold-out, by which each row's crop range is chosen
 //! OUT/cells/*.json          one finished student on the test images
 //! OUT/results.csv, results.parquet, table.md, plots/*.svg, report.html    derived from the cells
-//! OUT/work/                 sets, traces, samples: large, can be made again
+//! OUT/work                  sets, traces, samples: large, can be made again
 //! ```
 
 pub mod cells;
