@@ -24,7 +24,7 @@ lint: setup
 	$(CARGO) clippy $(PROFILE) --workspace --all-targets -- -D warnings
 
 bench: setup-full build
-	benches/train_speed.sh
+	.venv/bin/python benches/train_speed.py
 
 setup:
 	@scripts/setup.sh lean

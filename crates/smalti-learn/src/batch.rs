@@ -71,7 +71,7 @@ pub fn plain_batch(store: &ImageStore, indices: &[u32], normalise: &Normalise, e
     fill(store, &items, normalise, engine, |_| None)
 }
 
-/// Labels as an int64 tensor [B].
+/// Labels as an int64 tensor `[B]`.
 pub fn label_tensor(labels: &[u32], device: Device) -> Tensor {
     let labels: Vec<i64> = labels.iter().map(|&label| i64::from(label)).collect();
     Tensor::from_slice(&labels).to_device(device)

@@ -14,7 +14,7 @@ pub(super) struct Geometry {
     pub padding: i64,
 }
 
-/// A convolution. Weight [O, I, K, K] and bias [O] are fp32 masters, cast to `kind` at each use.
+/// A convolution. Weight [O, I, K, K] and bias `[O]` are fp32 masters, cast to `kind` at each use.
 pub(super) struct Conv {
     pub weight: Tensor,
     pub bias: Option<Tensor>,
@@ -49,13 +49,13 @@ impl Linear {
 
 /// What a normalisation averages over.
 pub(super) enum Statistics {
-    /// The batch in training, these running statistics [C] in evaluation.
+    /// The batch in training, these running statistics `[C]` in evaluation.
     Batch { mean: Tensor, variance: Tensor },
     /// Each image and channel on its own.
     Instance { channels: i64 },
 }
 
-/// A normalisation. Scale, shift and statistics [C] are fp32 whatever the input is.
+/// A normalisation. Scale, shift and statistics `[C]` are fp32 whatever the input is.
 pub(super) struct Norm {
     pub scale: Tensor,
     pub shift: Tensor,
