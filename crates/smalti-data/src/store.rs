@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 
 /// How a picture becomes `size` x `size` pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -63,46 +63,35 @@ impl ImageStore {
         let each = size as usize * size as usize * 3;
         let total = each as u64 * wanted.len() as u64;
         let rows: Vec<u32> = wanted.iter().map(|w| w.0).collect();
-        let failure: Mutex<Option<(u32, Error)>> = Mutex::new(None);
-        let decoded = |row: u32, bytes: Result<Vec<u8>>, keep: &(dyn Fn(usize, &Rgb) -> Result<()> + Sync)| {
-            let place = rows.binary_search(&row).map_err(|_| Error::input("an image nobody asked for", "report this"));
-            let outcome = place.and_then(|at| keep(at, &fitted(&decode::decode(&bytes?)?, size, fit)?));
-            if let Err(error) = outcome {
-                let mut first = failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                if first.as_ref().is_none_or(|(other, _)| row < *other) {
-                    *first = Some((row, error));
-                }
-            }
+        let decoded = |row: u32, bytes: Result<Vec<u8>>| {
             progress(1);
+            let image = bytes.and_then(|bytes| decode::decode(&bytes)).and_then(|image| fitted(&image, size, fit));
+            image.map_err(|error| {
+                Error::input(
+                    format!("`{}` of {}: {error}", source.path(row), source.location().display()),
+                    "the file changed or was bad from the start; run `smalti inspect` on the source",
+                )
+            })
         };
         let pixels = if total <= budget.memory_bytes {
-            let slots: Vec<Mutex<Vec<u8>>> = rows.iter().map(|_| Mutex::new(Vec::new())).collect();
-            source.for_each(&rows, &|row, bytes| {
-                decoded(row, bytes, &|at, image: &Rgb| {
-                    *slots[at].lock().unwrap_or_else(std::sync::PoisonError::into_inner) = image.data.clone();
-                    Ok(())
-                });
+            let mut all = vec![0; each * rows.len()];
+            // Every image has its place from the start, so that nothing is held twice.
+            let places: Vec<Mutex<&mut [u8]>> = all.chunks_mut(each).map(Mutex::new).collect();
+            source.try_for_each(&rows, &|at, row, bytes| {
+                let image = decoded(row, bytes)?;
+                places[at].lock().unwrap_or_else(PoisonError::into_inner).copy_from_slice(&image.data);
+                Ok(())
             })?;
-            let mut all = Vec::with_capacity(each * rows.len());
-            for slot in slots {
-                all.append(&mut slot.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner));
-            }
+            drop(places);
             Pixels::Memory(all)
         } else {
             let file = spool(budget.spool, total)?;
-            source.for_each(&rows, &|row, bytes| {
-                decoded(row, bytes, &|at, image: &Rgb| {
-                    file.write_all_at(&image.data, (at * each) as u64).map_err(Error::io("write", budget.spool))
-                });
+            source.try_for_each(&rows, &|at, row, bytes| {
+                let image = decoded(row, bytes)?;
+                file.write_all_at(&image.data, at as u64 * each as u64).map_err(Error::io("write", budget.spool))
             })?;
             Pixels::Spool(file)
         };
-        if let Some((row, error)) = failure.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner) {
-            return Err(Error::input(
-                format!("`{}` of {}: {error}", source.path(row), source.location().display()),
-                "the file changed or was bad from the start; run `smalti inspect` on the source",
-            ));
-        }
         let labels = wanted.iter().map(|w| w.1).collect();
         Ok(ImageStore { size, tiles: layout.tiles(), labels, samples: rows, pixels })
     }

@@ -17,6 +17,7 @@ use crate::manifest::{self, Manifest};
 use crate::tables::Split;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 /// Largest encoded image in bytes; what is larger is no image and is not read.
 const MAX_IMAGE_BYTES: u64 = 1 << 30;
@@ -193,6 +194,28 @@ impl Source {
             }
             Items::Parquet(listing) => listing.for_each(rows, each),
         }
+    }
+
+    /// [`Source::for_each`] for work that can fail; `each` also gets the place of the row in `rows`.
+    ///
+    /// # Errors
+    /// As [`Source::for_each`]; else what `each` returned for the lowest row that failed, whatever the order in which threads met them.
+    pub fn try_for_each(
+        &self,
+        rows: &[u32],
+        each: &(dyn Fn(usize, u32, Result<Vec<u8>>) -> Result<()> + Sync),
+    ) -> Result<()> {
+        let failure: Mutex<Option<(u32, Error)>> = Mutex::new(None);
+        self.for_each(rows, &|row, bytes| {
+            let at = rows.partition_point(|&other| other < row);
+            if let Err(error) = each(at, row, bytes) {
+                let mut first = failure.lock().unwrap_or_else(PoisonError::into_inner);
+                if first.as_ref().is_none_or(|(other, _)| row < *other) {
+                    *first = Some((row, error));
+                }
+            }
+        })?;
+        failure.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), |(_, error)| Err(error))
     }
 }
 

@@ -157,25 +157,12 @@ impl Job<'_> {
         let rows: Vec<u32> = places.iter().map(|place| place.0).collect();
         let canvas = || Mutex::new(Rgb::filled(self.layout.size, self.layout.size, [0; 3]));
         let canvases: Vec<Mutex<Rgb>> = images.iter().map(|_| canvas()).collect();
-        let failure: Mutex<Option<(u32, Error)>> = Mutex::new(None);
-        self.source.for_each(&rows, &|row, bytes: Result<Vec<u8>>| {
-            let outcome = rows.binary_search(&row).ok().map(|at| {
-                let (_, image, place) = places[at];
-                let tile = self.tile(row, bytes, place)?;
-                mosaic::paste(&mut canvases[image].lock().unwrap_or_else(PoisonError::into_inner), &tile, &place)
-            });
-            if let Some(Err(error)) = outcome {
-                let mut first = failure.lock().unwrap_or_else(PoisonError::into_inner);
-                // The same one whatever the order in which threads meet them.
-                if first.as_ref().is_none_or(|(other, _)| row < *other) {
-                    *first = Some((row, error));
-                }
-            }
+        self.source.try_for_each(&rows, &|at, row, bytes| {
+            let (_, image, place) = places[at];
+            let tile = self.tile(row, bytes, place)?;
+            mosaic::paste(&mut canvases[image].lock().unwrap_or_else(PoisonError::into_inner), &tile, &place)
         })?;
-        match failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
-            Some((_, error)) => Err(error),
-            None => Ok(canvases.into_iter().map(|c| c.into_inner().unwrap_or_else(PoisonError::into_inner)).collect()),
-        }
+        Ok(canvases.into_iter().map(|c| c.into_inner().unwrap_or_else(PoisonError::into_inner)).collect())
     }
 
     /// One sample as a tile: the whole image, squashed to its box.
