@@ -1,5 +1,6 @@
 //! Talk: stages, progress and remarks go to standard error; results go to standard output.
 
+use crate::report::words::thousands;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
@@ -80,19 +81,6 @@ impl Drop for Progress {
     }
 }
 
-/// `12,345`.
-pub fn thousands(n: u64) -> String {
-    let digits = n.to_string();
-    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
-}
-
 /// `1 image`, `2,000 images`.
 pub fn count(n: u64, thing: &str) -> String {
     if n == 1 { format!("1 {thing}") } else { format!("{} {}", thousands(n), plural(thing)) }
@@ -105,29 +93,12 @@ fn plural(thing: &str) -> String {
     }
 }
 
-/// `512 B`, `17.3 KiB`, `2.0 MiB`.
-pub fn bytes(n: u64) -> String {
-    let units = ["KiB", "MiB", "GiB", "TiB"];
-    if n < 1024 {
-        return format!("{n} B");
-    }
-    let mut value = n as f64 / 1024.0;
-    let mut unit = 0;
-    while value >= 1024.0 && unit + 1 < units.len() {
-        value /= 1024.0;
-        unit += 1;
-    }
-    format!("{value:.1} {}", units[unit])
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn numbers_read_well() {
-        assert_eq!([0, 999, 1000, 1_234_567].map(thousands), ["0", "999", "1,000", "1,234,567"]);
-        assert_eq!([512, 17_715, 2 << 20].map(bytes), ["512 B", "17.3 KiB", "2.0 MiB"]);
+    fn counts_read_well() {
         assert_eq!(
             [count(1, "class"), count(2, "class"), count(2000, "image")],
             ["1 class", "2 classes", "2,000 images"]

@@ -5,7 +5,8 @@ use crate::bench::lab::Machine;
 use crate::bench::recipe::{BenchRecipe, Plan};
 use crate::bench::{self, cells, results};
 use crate::report::table::terminal;
-use crate::ui::{Ui, thousands};
+use crate::report::words::thousands;
+use crate::ui::Ui;
 use anyhow::Result;
 use std::path::{Path, PathBuf};
 

@@ -3,9 +3,10 @@
 use super::{Done, Form, args, print, print_json};
 use crate::pipeline::{self, Outcome, Overwrite, Request};
 use crate::recipe::{ProxyRecipe, Recipe};
+use crate::report::words::bytes;
 use crate::run::working_folder;
 use crate::stages::Given;
-use crate::ui::{Ui, bytes, count};
+use crate::ui::{Ui, count};
 use anyhow::Result;
 use serde_json::json;
 use smalti_data::manifest::Manifest;

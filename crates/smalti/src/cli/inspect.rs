@@ -2,8 +2,9 @@
 
 use super::{Done, Form, args, print, print_json};
 use crate::inspect::{Findings, inspect};
+use crate::report::words::{bytes, thousands};
 use crate::sources::scan_with_progress;
-use crate::ui::{Ui, bytes, count, thousands};
+use crate::ui::{Ui, count};
 use anyhow::Result;
 use smalti_data::source::Source;
 use std::fmt::Write;

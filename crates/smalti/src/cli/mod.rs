@@ -49,7 +49,7 @@ enum Command {
     /// Run a recipe of methods, seeds and students; a rerun skips what is finished
     #[command(after_help = bench::EXAMPLE)]
     Bench(args::Bench),
-    /// Write the page of a finished or running bench, or of a compressed set
+    /// Write the page of a finished or running bench
     #[command(after_help = report::EXAMPLE)]
     Report(args::Report),
     /// Paint a small data set, compress it four ways, train on each, and show the result

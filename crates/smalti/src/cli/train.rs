@@ -3,10 +3,11 @@
 use super::args::SplitName;
 use super::{Done, Form, args, print, print_json};
 use crate::error::usage;
+use crate::report::words::bytes;
 use crate::run::working_folder;
 use crate::sources::{TestSet, TrainSet, budget};
 use crate::students::{Summary, Training, TrainingRecipe, summarise, train_one, warn_of_few_steps};
-use crate::ui::{Ui, bytes, count};
+use crate::ui::{Ui, count};
 use anyhow::Result;
 use smalti_data::source::Source;
 use smalti_data::tables::Samples;

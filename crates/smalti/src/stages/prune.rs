@@ -2,8 +2,9 @@
 
 use super::{Given, Scores, candidates};
 use crate::recipe::Settings;
+use crate::report::words::thousands;
 use crate::run::Run;
-use crate::ui::{Ui, thousands};
+use crate::ui::Ui;
 use anyhow::Result;
 use smalti_data::tables::{Samples, Selection};
 use smalti_select::Budget;

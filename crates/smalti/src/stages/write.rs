@@ -1,8 +1,9 @@
 //! Write: the compressed set, verified, its manifest last.
 
 use crate::recipe::Settings;
+use crate::report::words::bytes;
 use crate::run::Run;
-use crate::ui::{Ui, bytes, count};
+use crate::ui::{Ui, count};
 use anyhow::Result;
 use smalti_data::manifest::{Manifest, Skipped};
 use smalti_data::mosaic::Plan;
