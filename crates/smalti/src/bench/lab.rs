@@ -92,6 +92,7 @@ impl<'a> Torch<'a> {
             let what = format!("`{}` has no test part", self.plan.source.display());
             return Err(failure(what, "add `test = \"PATH\"` to the recipe, or put the images into train/ and test/"));
         }
+        keep_source_hash(self.out, &source.samples, elsewhere.then_some(&scanned.samples))?;
         warn_of_leaks(&source.samples, &scanned.samples, elsewhere, self.ui);
         let work = self.work();
         let test = TestSet::of(scanned, &classes)?.load(self.plan.recipe.size, self.fit(), &budget(&work))?;
@@ -123,7 +124,6 @@ impl<'a> Torch<'a> {
         let metrics = smalti_select::METRICS.iter().filter(|m| names.contains(m.name)).collect::<Vec<_>>();
         let (plan, engine, ui, work) = (self.plan, self.engine, self.ui, self.work());
         let images = self.images()?;
-        keep_source_hash(&folder, &images.source.samples)?;
         let seeds = plan.proxy.seeds_for(seed);
         let trace = work.join("trace");
         let job = ProxyJob { proxy: &plan.proxy, seeds: &seeds, trace: &trace, reports: &folder.join("proxies.json") };
@@ -207,20 +207,19 @@ impl Lab for Torch<'_> {
     }
 }
 
-/// Scores belong to one source: its hash lies beside them, so that a table from another machine is never joined to other images.
-fn keep_source_hash(folder: &Path, samples: &Samples) -> Result<()> {
-    let path = folder.join("source.txt");
-    let hash = source_hash(samples);
+/// Scores and cells belong to their images, whose hashes lie beside the scores: nothing from another machine is joined to other images.
+fn keep_source_hash(out: &Path, source: &Samples, test: Option<&Samples>) -> Result<()> {
+    let path = out.join("scores/source.txt");
+    let text: String = [Some(source), test].into_iter().flatten().map(|samples| source_hash(samples) + "\n").collect();
     if !path.exists() {
-        return Ok(files::write_bytes(&path, format!("{hash}\n").as_bytes())?);
+        return Ok(files::write_bytes(&path, text.as_bytes())?);
     }
-    let known = String::from_utf8_lossy(&files::read(&path)?).trim().to_owned();
-    if known == hash {
+    if files::read(&path)? == text.as_bytes() {
         return Ok(());
     }
     Err(failure(
-        format!("the scores in `{}` were made from other images than the recipe's source", folder.display()),
-        "give the source they were made from, or remove the folder to train proxies again",
+        format!("`{}` was made from other images than those of the recipe", out.display()),
+        "give the images it was made from, or another --out",
     ))
 }
 

@@ -208,9 +208,11 @@ impl BenchRecipe {
         self
     }
 
-    /// The part that cells of one folder must share.
+    /// The part that cells of one folder must share. Where the images lie may differ between machines; their hash may not.
     pub fn fixed_part(&self) -> BenchRecipe {
-        BenchRecipe { ipc: vec![], seeds: 1, row: vec![], about: String::new(), ..self.clone() }
+        let test = self.test.as_ref().map(|_| PathBuf::new());
+        let free = BenchRecipe { ipc: vec![], seeds: 1, row: vec![], about: String::new(), ..self.clone() };
+        BenchRecipe { source: PathBuf::new(), test, ..free }
     }
 
     /// The recipe as a file.
