@@ -2,9 +2,10 @@
 # make test   all tests, reference tests against PyTorch, torchvision, Pillow and datasets included
 # make build  the program: target/release/smalti
 # make lint   formatting and clippy, warnings denied
+# make soak   the long tests: 10 million damaged inputs, 100 kills (about an hour)
 # make bench  speed against PyTorch, side by side
 
-.PHONY: demo test build lint bench setup setup-full clean
+.PHONY: demo test build lint soak bench setup setup-full clean
 .NOTPARALLEL:
 
 CARGO = cargo
@@ -18,6 +19,10 @@ build: setup
 
 test: setup-full
 	$(CARGO) test $(PROFILE) --workspace
+
+soak: setup-full
+	SMALTI_FUZZ_INPUTS=46000 $(CARGO) test $(PROFILE) --workspace --test it -- --nocapture damaged_input
+	SMALTI_KILLS=100 $(CARGO) test $(PROFILE) --workspace --test faults -- --nocapture killed
 
 lint: setup
 	$(CARGO) fmt --all --check

@@ -1,6 +1,7 @@
 //! The data set card, `README.md`: what the Hugging Face Hub reads, then what a person should know.
 
 use crate::manifest::{Manifest, Skipped};
+use crate::write::OutputFormat;
 use std::fmt::Write;
 
 /// The card of a set.
@@ -33,7 +34,26 @@ fn front_matter(manifest: &Manifest, licence: Option<&str>) -> String {
         100_000..1_000_000 => "100K<n<1M",
         _ => "1M<n<10M",
     };
-    let path = if manifest.format.has_parquet() { "data/train-*" } else { "train/**" };
+    let path = match manifest.format {
+        OutputFormat::WebDataset => "data/train-*.tar",
+        format if format.has_parquet() => "data/train-*",
+        _ => "train/**",
+    };
+    format!(
+        "---\nlicense: {licence}\npretty_name: {name}\nsize_categories:\n- {category}\ntask_categories:\n- image-classification\n\
+         tags:\n- dataset-compression\n- smalti\nconfigs:\n- config_name: default\n  data_files:\n  - split: train\n    \
+         path: {path}\n{info}---\n\n",
+        licence = quoted(licence.unwrap_or("unknown")),
+        name = quoted(&manifest.name),
+        info = dataset_info(manifest),
+    )
+}
+
+/// Features and sizes, for formats whose columns are ours; those of tar files follow from the suffixes.
+fn dataset_info(manifest: &Manifest) -> String {
+    if manifest.format.has_webdataset() {
+        return String::new();
+    }
     let names: String = manifest
         .folders
         .iter()
@@ -47,6 +67,7 @@ fn front_matter(manifest: &Manifest, licence: Option<&str>) -> String {
         true => "  - name: tiles\n    list: int32\n",
         false => "",
     };
+    let images = manifest.images.len();
     let paths: u64 = manifest.images.iter().map(|image| image.file_name().len() as u64).sum();
     let boxes: u64 = manifest.images.iter().map(|image| 16 * image.tiles.len() as u64).sum();
     let bytes = manifest.image_bytes + manifest.label_bytes + paths + if tiles.is_empty() { 0 } else { boxes };
@@ -55,13 +76,9 @@ fn front_matter(manifest: &Manifest, licence: Option<&str>) -> String {
         false => manifest.image_bytes,
     };
     format!(
-        "---\nlicense: {licence}\npretty_name: {name}\nsize_categories:\n- {category}\ntask_categories:\n- image-classification\n\
-         tags:\n- dataset-compression\n- smalti\nconfigs:\n- config_name: default\n  data_files:\n  - split: train\n    \
-         path: {path}\ndataset_info:\n  features:\n  - name: image\n    dtype: image\n  - name: label\n    dtype:\n      \
+        "dataset_info:\n  features:\n  - name: image\n    dtype: image\n  - name: label\n    dtype:\n      \
          class_label:\n        names:\n{names}{tiles}  splits:\n  - name: train\n    num_bytes: {bytes}\n    \
-         num_examples: {images}\n  download_size: {download}\n  dataset_size: {bytes}\n---\n\n",
-        licence = quoted(licence.unwrap_or("unknown")),
-        name = quoted(&manifest.name),
+         num_examples: {images}\n  download_size: {download}\n  dataset_size: {bytes}\n"
     )
 }
 
@@ -131,6 +148,13 @@ fn loading(manifest: &Manifest) -> String {
              train[0][\"image\"], train[0][\"label\"], train[0][\"tiles\"]\n```\n",
         );
     }
+    if manifest.format.has_webdataset() {
+        text.push_str(
+            "\n```python\nimport webdataset as wds\n\ntrain = wds.WebDataset(\"path/to/this/folder/data/train-000000.tar\", \
+             shardshuffle=False).decode(\"pil\").to_tuple(\"jpg;png\", \"cls\", \"json\")\n```\n\nLine i of \
+             `class_to_idx.txt` is class i. Samples lie in a seeded random order; `_info.json` is timm's index.\n",
+        );
+    }
     if manifest.format.has_folder() {
         text.push_str(
             "\n```python\nfrom torchvision.datasets import ImageFolder\n\ntrain = ImageFolder(\"path/to/this/folder/train\")\n```\n",
@@ -149,7 +173,11 @@ fn loading(manifest: &Manifest) -> String {
              training size; a crop across tiles mixes images. The boxes `left, top, width, height` of the tiles are in `manifest.json`\
              {}.\n",
             manifest.grid * manifest.grid,
-            if manifest.format.has_parquet() { ", and one after the other in the column `tiles`" } else { "" }
+            match manifest.format {
+                OutputFormat::WebDataset => ", and under `tiles` in each `.json`",
+                format if format.has_parquet() => ", and one after the other in the column `tiles`",
+                _ => "",
+            }
         );
     }
     text
@@ -178,7 +206,6 @@ fn cell(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::manifest::tests::example;
-    use crate::write::OutputFormat;
 
     #[test]
     fn the_card_of_a_small_set() {

@@ -1,7 +1,9 @@
 //! Errors name the thing, the place and the next step.
 
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Once;
 
 /// What went wrong with images, tables or files.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +26,14 @@ pub enum Error {
         /// What is wrong with it.
         cause: String,
     },
+    /// A tar file that is damaged, or uses a form of tar that is not read.
+    #[error("cannot read the archive `{}`: {cause}", path.display())]
+    Archive {
+        /// The file concerned.
+        path: PathBuf,
+        /// What is wrong with it.
+        cause: String,
+    },
     /// The bytes of one image do not decode.
     #[error("cannot decode the image: {cause}")]
     Decode {
@@ -40,11 +50,29 @@ pub enum Error {
     },
 }
 
-/// Runs code of others on bytes from anywhere; should it panic, the answer is none and the program goes on.
+thread_local! {
+    /// Whether this thread is inside [`guarded`].
+    static GUARDED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs code of others on bytes from anywhere; should it panic, the answer is none, nothing is printed, and the program goes on.
 ///
 /// What `work` has borrowed must not be used again after a none, or not matter.
 pub(crate) fn guarded<T>(work: impl FnOnce() -> T) -> Option<T> {
-    catch_unwind(AssertUnwindSafe(work)).ok()
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            // A panic that becomes an error is told as that error, once.
+            if !GUARDED.try_with(Cell::get).unwrap_or(false) {
+                before(panic);
+            }
+        }));
+    });
+    let outer = GUARDED.replace(true);
+    let outcome = catch_unwind(AssertUnwindSafe(work));
+    GUARDED.set(outer);
+    outcome.ok()
 }
 
 /// Shorthand for a result of this crate.

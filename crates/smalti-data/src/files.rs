@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use std::fs::{self, File, TryLockError};
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
 /// Ending of files that are still being written; readers ignore them, a resumed run replaces them.
@@ -16,6 +16,16 @@ pub const PARTIAL: &str = "partial";
 /// # Errors
 /// What `fill` returned, or [`Error::Io`] with the path concerned. The old content of `path` then stays.
 pub fn write_atomic<T>(path: &Path, fill: impl FnOnce(&mut BufWriter<File>) -> Result<T>) -> Result<T> {
+    let (partial, value) = write_partial(path, fill)?;
+    rename(&partial, path)?;
+    Ok(value)
+}
+
+/// Writes the sibling that [`rename`] will make `path`, and returns its path.
+///
+/// # Errors
+/// As [`write_atomic`].
+pub fn write_partial<T>(path: &Path, fill: impl FnOnce(&mut BufWriter<File>) -> Result<T>) -> Result<(PathBuf, T)> {
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent).map_err(Error::io("create the folder", parent))?;
     }
@@ -33,8 +43,7 @@ pub fn write_atomic<T>(path: &Path, fill: impl FnOnce(&mut BufWriter<File>) -> R
     writer.flush().map_err(Error::io("write", &partial))?;
     writer.get_ref().sync_all().map_err(Error::io("sync", &partial))?;
     drop(writer);
-    rename(&partial, path)?;
-    Ok(value)
+    Ok((partial, value))
 }
 
 /// Writes `bytes` to `path` as a whole or not at all.
@@ -79,6 +88,24 @@ pub fn partial_of(path: &Path) -> PathBuf {
 /// [`Error::Io`] with the path.
 pub fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).map_err(Error::io("read", path))
+}
+
+/// Size and BLAKE3 of a file, read in pieces.
+///
+/// # Errors
+/// [`Error::Io`] with the path.
+pub fn hash(path: &Path) -> Result<(u64, String)> {
+    let mut file = File::open(path).map_err(Error::io("read", path))?;
+    let mut hasher = blake3::Hasher::new();
+    let (mut buffer, mut total) = (vec![0; 1 << 18], 0u64);
+    loop {
+        let read = file.read(&mut buffer).map_err(Error::io("read", path))?;
+        if read == 0 {
+            return Ok((total, hasher.finalize().to_hex().to_string()));
+        }
+        hasher.update(&buffer[..read]);
+        total += read as u64;
+    }
 }
 
 /// Holds a run's folder for one process at a time; released when dropped or when the process ends in any way.

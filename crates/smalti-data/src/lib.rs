@@ -5,7 +5,7 @@
 //! 1. [`source`] lists the images of a folder, of Parquet files or of a compressed set, and streams their bytes,
 //! 2. [`decode`] and [`resize`](mod@resize) turn bytes into RGB pixels as Pillow does,
 //! 3. [`scan`](mod@scan) reads a whole source once and describes every image in `samples.parquet`,
-//! 4. [`store`] holds decoded images of one size for training; [`crop`] draws boxes inside one tile,
+//! 4. [`store`] holds decoded images of one size for training; [`crop`] draws boxes inside one tile, [`mix`] pairs images,
 //! 5. [`mosaic`] tiles whole images, [`encode`](mod@encode) makes files of them,
 //! 6. [`write`](mod@write) writes the compressed set with its [`card`] and [`manifest`], [`verify`](mod@verify) reads it back.
 //!
@@ -41,6 +41,7 @@ pub mod encode;
 pub mod error;
 pub mod files;
 pub mod manifest;
+pub mod mix;
 pub mod mosaic;
 pub mod pixels;
 pub mod random;

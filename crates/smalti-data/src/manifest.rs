@@ -55,7 +55,7 @@ pub struct Manifest {
     pub grid: u32,
     /// Side of each image in pixels.
     pub size: u32,
-    /// Whether the set has a folder of images, Parquet files, or both.
+    /// Whether the set has a folder of images, Parquet files, both of them, or tar files.
     pub format: OutputFormat,
     /// How the images are stored.
     pub image_format: ImageFormat,
@@ -77,18 +77,24 @@ pub struct Manifest {
     pub images: Vec<ImageEntry>,
     /// The Parquet files, in order; their rows are `images`.
     pub parquet: Vec<FileEntry>,
+    /// The tar files, in order; the key of a sample is its place in `images`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub webdataset: Vec<FileEntry>,
     /// Source images that could not be used.
     pub skipped: Vec<Skipped>,
     /// Sum of the encoded images in bytes, counted once where folder and Parquet are both written.
     pub image_bytes: u64,
     /// Bytes of all labels, [`LABEL_BYTES`] each.
     pub label_bytes: u64,
+    /// BLAKE3 of this file with an empty string here; written and checked by this module, empty elsewhere.
+    #[serde(default)]
+    pub manifest_blake3: String,
 }
 
 /// What a set was made from, without naming a place on a machine.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct SourceEntry {
-    /// `folder` or `parquet`.
+    /// `folder`, `parquet` or `webdataset`.
     pub kind: String,
     /// Images in it, usable or not.
     pub images: u64,
@@ -138,12 +144,12 @@ impl TileEntry {
     }
 }
 
-/// One Parquet file.
+/// One Parquet or tar file.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct FileEntry {
     /// Path inside the set, with `/`.
     pub file: String,
-    /// Rows.
+    /// Rows, or samples.
     pub rows: u64,
     /// Size.
     pub bytes: u64,
@@ -166,9 +172,17 @@ impl Manifest {
     /// # Errors
     /// [`Error::Io`] with the path.
     pub fn write(&self, dir: &Path) -> Result<()> {
-        let mut text = serde_json::to_string_pretty(self).expect("numbers, strings and lists are JSON");
-        text.push('\n');
+        let text = self.text(&self.digest());
         files::write_bytes(&dir.join(MANIFEST), text.as_bytes())
+    }
+
+    fn text(&self, digest: &str) -> String {
+        let with = Manifest { manifest_blake3: digest.to_owned(), ..self.clone() };
+        serde_json::to_string_pretty(&with).expect("numbers, strings and lists are JSON") + "\n"
+    }
+
+    fn digest(&self) -> String {
+        blake3::hash(self.text("").as_bytes()).to_hex().to_string()
     }
 
     /// Reads the manifest of the set in `dir`.
@@ -201,7 +215,11 @@ impl Manifest {
             }
             None => return Err(damaged("it states no format_version".to_owned())),
         }
-        let manifest: Manifest = serde_json::from_value(value).map_err(|e| damaged(e.to_string()))?;
+        let mut manifest: Manifest = serde_json::from_value(value).map_err(|e| damaged(e.to_string()))?;
+        let digest = std::mem::take(&mut manifest.manifest_blake3);
+        if !digest.is_empty() && digest != manifest.digest() {
+            return Err(damaged("it is not what was written (manifest_blake3)".to_owned()));
+        }
         manifest.check().map_err(damaged)?;
         Ok(manifest)
     }
@@ -213,7 +231,8 @@ impl Manifest {
         }
         let outside = |file: &&str| file.starts_with('/') || file.split('/').any(|part| part == "..");
         let files = self.images.iter().map(|image| image.file.as_str());
-        if let Some(file) = files.chain(self.parquet.iter().map(|file| file.file.as_str())).find(outside) {
+        let packed = self.parquet.iter().chain(&self.webdataset).map(|file| file.file.as_str());
+        if let Some(file) = files.chain(packed).find(outside) {
             return Err(format!("`{file}` lies outside the set"));
         }
         for image in &self.images {
@@ -275,9 +294,11 @@ pub(crate) mod tests {
             source: SourceEntry { kind: "folder".into(), images: 4, content_hash: "cc".into() },
             images: vec![image],
             parquet: vec![],
+            webdataset: vec![],
             skipped: vec![Skipped { path: "a/x.png".into(), cause: "cut".into() }],
             image_bytes: 10,
             label_bytes: 8,
+            manifest_blake3: String::new(),
         }
     }
 
@@ -298,6 +319,10 @@ pub(crate) mod tests {
         let put = |manifest: &Manifest| manifest.write(dir.path()).expect("written");
         put(&Manifest { format_version: 2, ..example() });
         assert!(refused().to_string().contains("format version 2"));
+        example().write(dir.path()).expect("written");
+        let text = std::fs::read_to_string(dir.path().join(MANIFEST)).expect("there");
+        std::fs::write(dir.path().join(MANIFEST), text.replace("\"sample\": 3", "\"sample\": 4")).expect("written");
+        assert!(refused().to_string().contains("not what was written"));
         std::fs::write(dir.path().join(MANIFEST), "{").expect("written");
         assert!(refused().to_string().contains("damaged"));
         let mut outside = example();

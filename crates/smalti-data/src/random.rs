@@ -23,6 +23,10 @@ pub enum Stage {
     Demo = 7,
     /// Resampling for intervals.
     Bootstrap = 8,
+    /// The order of samples in tar files.
+    Shard = 9,
+    /// Which images are mixed, and how much.
+    Mix = 10,
 }
 
 /// One stream of random numbers.

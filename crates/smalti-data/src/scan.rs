@@ -2,7 +2,6 @@
 //!
 //! An image that does not read or decode is a row too, with the cause; it is never used and never silent.
 
-use crate::decode;
 use crate::error::{Error, Result};
 use crate::source::Source;
 use crate::tables::{Sample, Samples, Status};
@@ -53,11 +52,15 @@ fn describe(source: &Source, row: u32, bytes: Result<Vec<u8>>) -> Sample {
         Err(error) => return Sample { status: Status::Bad(cause(error)), ..unread },
     };
     let read = Sample { content_hash: content_hash(&bytes), bytes: bytes.len() as u64, ..unread };
-    match decode::decode(&bytes) {
+    let written = source.manifest().and_then(|manifest| manifest.images.get(row as usize));
+    if written.is_some_and(|image| image.blake3 != blake3::hash(&bytes).to_hex().as_str()) {
+        return Sample { status: Status::Bad("it has other bytes than were written".to_owned()), ..read };
+    }
+    match source.decode(&bytes) {
         Ok(picture) => Sample { width: picture.width, height: picture.height, ..read },
         Err(error) => {
             // The stored size, where at least the header reads.
-            let (width, height) = decode::dimensions(&bytes).unwrap_or((0, 0));
+            let (width, height) = source.profile().dimensions(&bytes).unwrap_or((0, 0));
             Sample { width, height, status: Status::Bad(cause(error)), ..read }
         }
     }

@@ -1,11 +1,11 @@
 //! Decoded images of one size, ready for training: in memory while they fit the budget, spooled to a file past it.
 
 use crate::error::{Error, Result};
+use crate::files;
 use crate::mosaic::Layout;
 use crate::pixels::{PixelBox, Rgb};
 use crate::resize;
 use crate::source::Source;
-use crate::{decode, files};
 use std::borrow::Cow;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -65,7 +65,9 @@ impl ImageStore {
         let rows: Vec<u32> = wanted.iter().map(|w| w.0).collect();
         let decoded = |row: u32, bytes: Result<Vec<u8>>| {
             progress(1);
-            let image = bytes.and_then(|bytes| decode::decode(&bytes)).and_then(|image| fitted(&image, size, fit));
+            let (width, height) = least(size, fit);
+            let image = bytes.and_then(|bytes| source.profile().decode_for(&bytes, width, height));
+            let image = image.and_then(|image| fitted(&image, size, fit));
             image.map_err(|error| {
                 Error::input(
                     format!("`{}` of {}: {error}", source.path(row), source.location().display()),
@@ -154,6 +156,14 @@ impl ImageStore {
                 Ok(Cow::Owned(bytes))
             }
         }
+    }
+}
+
+/// The size in pixels below which a picture must not be decoded for [`fitted`].
+fn least(size: u32, fit: Fit) -> (u32, u32) {
+    match fit {
+        Fit::Whole => (size, size),
+        Fit::Centre => (size * 8 / 7, size * 8 / 7),
     }
 }
 

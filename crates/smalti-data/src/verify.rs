@@ -1,13 +1,14 @@
 //! Reads a compressed set back: every file, size, hash, label and count. Written sets pass through here before their manifest exists.
 
-use crate::decode;
+use crate::decode::{self, Profile};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::manifest::{FileEntry, ImageEntry, Manifest};
-use crate::write::{ParquetRow, read_rows};
+use crate::source::Source;
+use crate::write::{INDEX, ParquetRow, read_rows};
 use rayon::prelude::*;
 use std::collections::HashSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Reopens the set in `dir` and checks all of it against its manifest, which is returned.
 ///
@@ -32,6 +33,10 @@ pub fn check(dir: &Path, manifest: &Manifest) -> Result<()> {
     if manifest.format.has_parquet() {
         check_members(dir, "data", manifest)?;
         check_parquet(dir, manifest)?;
+    }
+    if manifest.format.has_webdataset() {
+        check_members(dir, "data", manifest)?;
+        check_webdataset(dir, manifest)?;
     }
     let list = dir.join("class_to_idx.txt");
     if files::read(&list).map_err(|_| missing(&list))? != class_list(manifest).as_bytes() {
@@ -74,9 +79,11 @@ fn check_counts(dir: &Path, manifest: &Manifest) -> Result<()> {
             return Err(broken(dir, &format!("has {images} images of class `{class}`, not {expected}")));
         }
     }
-    let bytes: u64 = manifest.images.iter().map(|image| image.bytes).sum();
-    let rows: u64 = manifest.parquet.iter().map(|file| file.rows).sum();
-    if bytes != manifest.image_bytes || (manifest.format.has_parquet() && rows != manifest.images.len() as u64) {
+    let bytes = manifest.images.iter().fold(0u64, |sum, image| sum.saturating_add(image.bytes));
+    let packed = manifest.parquet.iter().chain(&manifest.webdataset);
+    let rows = packed.fold(0u64, |sum, file| sum.saturating_add(file.rows));
+    let packed = manifest.format.has_parquet() || manifest.format.has_webdataset();
+    if bytes != manifest.image_bytes || (packed && rows != manifest.images.len() as u64) {
         return Err(broken(dir, "has a manifest whose sums do not fit its parts"));
     }
     Ok(())
@@ -86,7 +93,7 @@ fn check_counts(dir: &Path, manifest: &Manifest) -> Result<()> {
 fn check_members(dir: &Path, part: &str, manifest: &Manifest) -> Result<()> {
     let files = match part {
         "train" => manifest.images.iter().map(|image| image.file.as_str()).collect::<HashSet<_>>(),
-        _ => manifest.parquet.iter().map(|file| file.file.as_str()).collect(),
+        _ => manifest.parquet.iter().chain(&manifest.webdataset).map(|file| file.file.as_str()).collect(),
     };
     let folders: HashSet<&str> =
         files.iter().filter_map(|file| file.rsplit_once('/')).map(|(folder, _)| folder).chain([part]).collect();
@@ -144,13 +151,34 @@ fn check_parquet(dir: &Path, manifest: &Manifest) -> Result<()> {
     first_error(&parts, |(file, part)| check_file(dir, file, part, manifest))
 }
 
+/// The size and hash of a packed file.
+fn check_hash(dir: &Path, file: &FileEntry) -> Result<PathBuf> {
+    let path = dir.join(&file.file);
+    let (bytes, hash) = files::hash(&path).map_err(|_| missing(&path))?;
+    match (bytes, &hash) == (file.bytes, &file.blake3) {
+        true => Ok(path),
+        false => Err(broken(&path, "has other bytes than were written")),
+    }
+}
+
+/// The tar files: their hashes, and every member against its image.
+fn check_webdataset(dir: &Path, manifest: &Manifest) -> Result<()> {
+    let index = dir.join(INDEX);
+    if !index.is_file() {
+        return Err(missing(&index));
+    }
+    first_error(&manifest.webdataset, |file| check_hash(dir, file).map(|_| ()))?;
+    let source = Source::of_manifest(dir, manifest.clone(), Profile::default())?;
+    let rows: Vec<u32> = (0..).take(source.len()).collect();
+    source.try_for_each(&rows, &|at, row, bytes| {
+        let path = dir.join("data").join(source.path(row));
+        check_bytes(&path, &bytes.map_err(|_| missing(&path))?, &manifest.images[at], manifest.size)
+    })
+}
+
 /// One Parquet file: its hash, and each row against its image.
 fn check_file(dir: &Path, file: &FileEntry, images: &[ImageEntry], manifest: &Manifest) -> Result<()> {
-    let path = dir.join(&file.file);
-    let (bytes, hash) = crate::write::hash_file(&path).map_err(|_| missing(&path))?;
-    if (bytes, &hash) != (file.bytes, &file.blake3) {
-        return Err(broken(&path, "has other bytes than were written"));
-    }
+    let path = check_hash(dir, file)?;
     let mut next = images.iter();
     read_rows(&path, &mut |row: ParquetRow| {
         let image = next.next().ok_or_else(|| broken(&path, "has more rows than the manifest"))?;

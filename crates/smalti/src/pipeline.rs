@@ -22,10 +22,10 @@ use std::path::Path;
 /// What `compress` is asked to do.
 #[derive(Debug, Clone)]
 pub struct Request<'a> {
-    /// A labelled set: an image folder or Parquet files.
+    /// A labelled set: an image folder, Parquet files or tar files.
     pub source: &'a Path,
-    /// Column names, where they have to be given.
-    pub columns: SourceOptions,
+    /// Column names, class order and decoding, where they have to be given.
+    pub options: SourceOptions,
     /// The folder to write.
     pub out: &'a Path,
     /// Settings, from flags and files.
@@ -66,7 +66,7 @@ pub struct Outcome {
 /// call goes on where it stopped.
 pub fn compress(request: &Request, ui: &Ui) -> Result<Outcome> {
     request.recipe.check()?;
-    let source = Source::open(request.source, &request.columns)?;
+    let source = Source::open(request.source, &request.options)?;
     let run = Run::begin(request.out, request.overwrite)?;
     let samples = stages::scan(&source, &request.recipe, &run, ui)?;
     let settings = stages::settle(request, &samples, &run)?;

@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use smalti_data::crop::CropRange;
+use smalti_data::decode::{Detail, Orientation, Profile};
 use smalti_data::mosaic::Layout;
 use smalti_data::write::OutputFormat;
 use smalti_learn::optim::OptimiserSpec;
@@ -37,6 +38,10 @@ pub struct Recipe {
     pub seed: Option<u64>,
     /// What is written.
     pub format: Option<OutputFormat>,
+    /// Whether images are turned by their EXIF tag.
+    pub orientation: Option<Orientation>,
+    /// Whether large JPEGs are decoded small.
+    pub decode: Option<Detail>,
     /// What to do about a class with too few images.
     pub on_small_class: Option<OnSmallClass>,
     /// Licence of the source images as the Hugging Face Hub spells it.
@@ -84,6 +89,8 @@ pub struct Settings {
     pub holdout: f64,
     pub seed: u64,
     pub format: OutputFormat,
+    pub orientation: Orientation,
+    pub decode: Detail,
     pub on_small_class: OnSmallClass,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub licence: Option<String>,
@@ -139,10 +146,17 @@ impl Recipe {
             holdout: self.holdout.or(below.holdout),
             seed: self.seed.or(below.seed),
             format: self.format.or(below.format),
+            orientation: self.orientation.or(below.orientation),
+            decode: self.decode.or(below.decode),
             on_small_class: self.on_small_class.or(below.on_small_class),
             licence: self.licence.or(below.licence),
             proxy: self.proxy.over(below.proxy),
         }
+    }
+
+    /// How encoded images become pixels.
+    pub fn profile(&self) -> Profile {
+        Profile { orientation: self.orientation.unwrap_or_default(), detail: self.decode.unwrap_or_default() }
     }
 
     /// Checks all that can be checked before the images are seen.
@@ -192,6 +206,8 @@ impl Recipe {
             holdout,
             seed: self.seed.unwrap_or(0),
             format: self.format.unwrap_or(OutputFormat::Folder),
+            orientation: self.profile().orientation,
+            decode: self.profile().detail,
             on_small_class: self.on_small_class.unwrap_or(OnSmallClass::Refuse),
             licence: self.licence.clone(),
             proxy: if needs_scores { Some(self.proxy.settle(size)?) } else { None },

@@ -4,6 +4,7 @@ use crate::error::failure;
 use crate::pipeline::Overwrite;
 use anyhow::Result;
 use smalti_data::files::{self, RunLock};
+use smalti_data::tables::SUMS;
 use smalti_data::write::{State, clear, state};
 use std::path::{Path, PathBuf};
 
@@ -99,7 +100,9 @@ fn refuse_foreign(out: &Path, dir: &Path, overwrite: Overwrite) -> Result<()> {
 
 /// Removes the tables of an earlier run; nothing else in the folder is touched.
 fn forget_tables(dir: &Path) -> Result<()> {
-    for name in ["recipe.toml", "samples.parquet", "scores.parquet", "selection.parquet", "proxies.json"] {
+    for name in
+        ["recipe.toml", "samples.parquet", "scores.parquet", "selection.parquet", "kept.txt", "proxies.json", SUMS]
+    {
         let path = dir.join(name);
         if path.exists() {
             std::fs::remove_file(&path).map_err(smalti_data::Error::io("remove", &path))?;

@@ -84,11 +84,18 @@ impl TrainSet {
     /// When it cannot be opened or holds no usable image, or when `size` contradicts a set of mosaics.
     pub fn open(path: &Path, options: &SourceOptions, size: Option<u32>, ui: &Ui) -> Result<TrainSet> {
         let scanned = Scanned::open(path, options, ui)?;
+        let manifest = scanned.source.manifest();
+        if let (Some(_), Some((sample, cause))) = (manifest, scanned.samples.bad().next()) {
+            let what = format!("the set `{}` is damaged: `{}`: {cause}", path.display(), sample.path);
+            return Err(failure(
+                what,
+                "compress again with --force, or restore the file; `smalti verify` checks all of them",
+            ));
+        }
         let usable = scanned.samples.usable(Split::Train).count() as u64;
         if usable == 0 {
             return Err(failure(format!("`{}` has no training image", path.display()), "name a set with a train part"));
         }
-        let manifest = scanned.source.manifest();
         let layout = match manifest {
             Some(manifest) => layout_of(manifest, size)?,
             None => Layout::new(1, size.unwrap_or_else(|| typical_side(&scanned.samples).min(224)))?,

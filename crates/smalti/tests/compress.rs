@@ -2,12 +2,11 @@
 
 mod common;
 
-use common::{TINY_PROXY, arg, check, images, run, smalti, tree};
+use common::{TINY_PROXY, arg, images, run, tree};
 use smalti_data::manifest::Manifest;
 use smalti_data::tables::scores::{read_scores, write_scores};
 use smalti_data::tables::{Samples, ScoreRow, Selection, Split};
 use std::path::Path;
-use std::time::Duration;
 
 fn compress<'a>(source: &'a Path, out: &'a Path, more: &[&'a str]) -> Vec<&'a str> {
     let mut args = vec!["compress", arg(source), "--out", arg(out), "--quiet"];
@@ -63,7 +62,9 @@ fn the_saved_recipe_repeats_the_set_and_so_do_given_scores_and_selections() {
     let recipe = first.join("recipe.toml");
     let working = dir.path().join("set.run");
     let (scores, selection) = (working.join("scores.parquet"), working.join("selection.parquet"));
-    let ways: [&[&str]; 3] = [&[], &["--scores", arg(&scores)], &["--selection", arg(&selection)]];
+    let kept = working.join("kept.txt");
+    let ways: [&[&str]; 4] =
+        [&[], &["--scores", arg(&scores)], &["--selection", arg(&selection)], &["--selection", arg(&kept)]];
     for (number, way) in ways.into_iter().enumerate() {
         let again = dir.path().join(format!("{number}/set"));
         let mut args = compress(&source, &again, &["--recipe", arg(&recipe)]);
@@ -200,37 +201,6 @@ fn the_hold_out_is_in_no_set_and_can_be_measured_on() {
     let (stdout, _) = run(args, 0);
     let summary: serde_json::Value = serde_json::from_str(&stdout).expect("JSON");
     assert_eq!(summary["test_images"].as_u64(), Some(held.len() as u64));
-}
-
-/// Kills the program at many moments of a run, then lets the same command finish: the set must be that of an unbroken run.
-#[test]
-fn a_killed_run_finishes_with_the_same_bytes() {
-    let dir = tempfile::tempdir().expect("a temporary folder");
-    let source = images(dir.path(), 40);
-    let command = |out: &Path| {
-        let mut args: Vec<String> =
-            compress(&source, out, &["--ipc", "6", "--format", "both"]).iter().map(|a| (*a).into()).collect();
-        args.extend(TINY_PROXY.map(str::to_owned));
-        smalti(args)
-    };
-    let whole = dir.path().join("whole/set");
-    let start = std::time::Instant::now();
-    check(&command(&whole).output().expect("it starts"), 0);
-    let unbroken = start.elapsed();
-    let mut killed = 0;
-    for attempt in 0..12u32 {
-        let out = dir.path().join(format!("{attempt}/set"));
-        let mut child = command(&out).stderr(std::process::Stdio::null()).spawn().expect("it starts");
-        std::thread::sleep(unbroken * (attempt + 1) / 13 + Duration::from_millis(1));
-        killed += u32::from(child.try_wait().expect("asked").is_none());
-        child.kill().expect("killed or ended");
-        child.wait().expect("it ends");
-        if !out.join("manifest.json").exists() {
-            check(&command(&out).output().expect("it starts"), 0);
-        }
-        assert_eq!(tree(&out), tree(&whole), "killed after {}/13 of the run", attempt + 1);
-    }
-    assert!(killed >= 6, "only {killed} of 12 were killed while running");
 }
 
 #[test]

@@ -3,9 +3,10 @@
 //! The safe wrapper refuses every file with a warning, where Pillow goes on for all warnings but a file that ends too early.
 //! So the C functions are called here, in one place.
 
-use super::{bad, checked};
+use super::{bad, checked, orientation};
 use crate::error::{Error, Result};
 use crate::pixels::Rgb;
+use image::metadata::Orientation as Turn;
 use std::ffi::{CStr, c_int, c_ulong};
 use turbojpeg::raw;
 
@@ -22,10 +23,14 @@ const WARNINGS: [&str; 6] = [
     "Warning: unknown JFIF revision",
 ];
 
-/// Decodes a JPEG to RGB.
-pub(super) fn decode(bytes: &[u8]) -> Result<Rgb> {
+/// Decodes a JPEG to RGB, at 1 / `denominator` of its size in each direction: 1, 2, 4 or 8.
+pub(super) fn decode(bytes: &[u8], denominator: u32) -> Result<Rgb> {
     let mut decoder = Decoder::new()?;
-    let header = decoder.header(bytes)?;
+    let mut header = decoder.header(bytes)?;
+    if denominator > 1 {
+        decoder.scale(denominator)?;
+        (header.width, header.height) = (header.width.div_ceil(denominator), header.height.div_ceil(denominator));
+    }
     let (width, height) = (header.width, header.height);
     let pixels = width as usize * height as usize;
     let channels = if header.four_colours { 4 } else { 3 };
@@ -43,6 +48,24 @@ pub(super) fn dimensions(bytes: &[u8]) -> Result<(u32, u32)> {
     let header = Decoder::new()?.header(bytes)?;
     Ok((header.width, header.height))
 }
+
+/// What the EXIF or XMP segment asks for.
+pub(super) fn orientation(bytes: &[u8]) -> Turn {
+    let (mut exif, mut xmp) = (None, None);
+    for (marker, segment) in segments(bytes) {
+        match marker {
+            0xE1 if segment.starts_with(b"Exif\0\0") => exif = exif.or(Some(segment)),
+            0xE1 if segment.starts_with(XMP) => xmp = Some(&segment[XMP.len()..]),
+            // Pixels follow; Pillow reads no metadata behind them.
+            0xDA => break,
+            _ => {}
+        }
+    }
+    orientation::asked(exif, xmp)
+}
+
+/// How the segment of an XMP packet begins.
+const XMP: &[u8] = b"http://ns.adobe.com/xap/1.0/\0";
 
 struct Header {
     width: u32,
@@ -89,6 +112,14 @@ impl Decoder {
         let (width, height) = checked(u64::try_from(width).unwrap_or(0), u64::try_from(height).unwrap_or(0))?;
         let four_colours = colours == raw::TJCS_TJCS_CMYK as c_int || colours == raw::TJCS_TJCS_YCCK as c_int;
         Ok(Header { width, height, four_colours })
+    }
+
+    /// Pixels will come at 1 / `denominator` of their number in each direction.
+    fn scale(&mut self, denominator: u32) -> Result<()> {
+        let factor = raw::tjscalingfactor { num: 1, denom: denominator as c_int };
+        // SAFETY: the handle is live; a factor the library does not know is an error code, not a fault.
+        let code = unsafe { raw::tj3SetScalingFactor(self.handle, factor) };
+        self.outcome(code).map(|_| ())
     }
 
     /// Fills `data` and returns the first warning, where there was one. `data` must hold the header's pixels.
@@ -139,19 +170,30 @@ fn length(bytes: &[u8]) -> Result<c_ulong, Error> {
 
 /// Whether the file has the marker that ends an image. Warnings tell only of the first thing amiss, so a file may be cut as well.
 fn ends(bytes: &[u8]) -> bool {
+    segments(bytes).any(|(marker, _)| marker == 0xD9)
+}
+
+/// The markers of a file with the segments behind them. Entropy-coded bytes are stepped over one by one.
+fn segments(bytes: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
     let mut at = 2;
-    while let Some(&[first, marker]) = bytes.get(at..at + 2) {
-        match (first, marker) {
-            (0xFF, 0xD9) => return true,
-            // A segment with a length; after a start of scan its entropy-coded bytes are stepped over one by one.
-            (0xFF, 0xC0..=0xCF | 0xDA..=0xEF | 0xFE) => {
-                let size = bytes.get(at + 2..at + 4).map_or(0, |size| usize::from(size[0]) << 8 | usize::from(size[1]));
-                at += 2 + size;
+    std::iter::from_fn(move || {
+        loop {
+            let &[first, marker] = bytes.get(at..at + 2)? else { return None };
+            match (first, marker) {
+                (0xFF, 0xD9) => {
+                    at = bytes.len();
+                    return Some((marker, &bytes[..0]));
+                }
+                (0xFF, 0xC0..=0xCF | 0xDA..=0xEF | 0xFE) => {
+                    let size = bytes.get(at + 2..at + 4).map_or(0, |s| usize::from(s[0]) << 8 | usize::from(s[1]));
+                    let segment = bytes.get(at + 4..at + 2 + size).unwrap_or_default();
+                    at += 2 + size;
+                    return Some((marker, segment));
+                }
+                _ => at += 1,
             }
-            _ => at += 1,
         }
-    }
-    false
+    })
 }
 
 /// Pillow's rule: the inks are stored inverted, as Adobe does, and RGB = (255 - ink) * (255 - black), rounded.

@@ -1,10 +1,17 @@
-//! Encoded bytes into RGB pixels, as `PIL.Image.open(..).convert("RGB")` gives them; nothing is turned by EXIF.
+//! Encoded bytes into RGB pixels, as `PIL.Image.open(..).convert("RGB")` gives them. A [`Profile`] says what is turned by EXIF and
+//! whether large JPEGs may be decoded small; [`decode`] does neither.
 //!
 //! JPEG goes through libjpeg-turbo with Pillow's settings, everything else through `image`. The format is told from the bytes, never
 //! from a name. Size limits hold before pixels are allocated, and no input makes this module panic.
 
 mod jpeg;
+mod orientation;
 mod other;
+mod profile;
+mod tiff;
+
+pub use orientation::Orientation;
+pub use profile::{Detail, Profile};
 
 use crate::error::{self, Error, Result};
 use crate::pixels::Rgb;
@@ -22,10 +29,7 @@ pub const MAX_SIDE: u32 = 65_535;
 /// [`Error::Decode`] when the bytes are no image of a known format, are cut short or damaged, or exceed [`MAX_PIXELS`] or
 /// [`MAX_SIDE`].
 pub fn decode(bytes: &[u8]) -> Result<Rgb> {
-    guarded(|| match format(bytes)? {
-        ImageFormat::Jpeg => jpeg::decode(bytes),
-        other => other::decode(bytes, other),
-    })
+    Profile::default().decode(bytes)
 }
 
 /// Width and height in pixels, from the header alone.
@@ -33,10 +37,7 @@ pub fn decode(bytes: &[u8]) -> Result<Rgb> {
 /// # Errors
 /// [`Error::Decode`] when the header does not read or exceeds a limit. The pixels may still be damaged when it does read.
 pub fn dimensions(bytes: &[u8]) -> Result<(u32, u32)> {
-    guarded(|| match format(bytes)? {
-        ImageFormat::Jpeg => jpeg::dimensions(bytes),
-        other => other::dimensions(bytes, other),
-    })
+    Profile::default().dimensions(bytes)
 }
 
 /// Runs a decoder; should it panic, the image is bad and the program goes on.

@@ -1,25 +1,49 @@
 //! Everything but JPEG, through `image`, brought to RGB as Pillow's `convert("RGB")` does.
 
+use super::tiff::Palette;
 use super::{MAX_SIDE, bad, checked};
 use crate::error::Result;
 use crate::pixels::Rgb;
+use image::metadata::Orientation as Turn;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 use std::io::Cursor;
 
-/// Decodes the first image of a file to RGB.
-pub(super) fn decode(bytes: &[u8], format: ImageFormat) -> Result<Rgb> {
-    let decoder = opened(bytes, format)?;
+/// Decodes the first image of a file to RGB; also says how its metadata would have it turned.
+pub(super) fn decode(bytes: &[u8], format: ImageFormat) -> Result<(Rgb, Turn)> {
+    let palette = palette_of(bytes, format);
+    let mut decoder = opened(palette.as_ref().map_or(bytes, |palette| &palette.grey), format)?;
+    let turn = orientation(&mut decoder, format);
     let (width, height) = decoder.dimensions();
     checked(u64::from(width), u64::from(height))?;
     let image = DynamicImage::from_decoder(decoder).map_err(|e| bad(e.to_string()))?;
     let (width, height) = (image.width(), image.height());
-    Ok(Rgb { width, height, data: rgb(image) })
+    let data = match palette {
+        Some(palette) => palette.rgb(image),
+        None => rgb(image),
+    };
+    Ok((Rgb { width, height, data }, turn))
 }
 
-/// Width and height from the header.
-pub(super) fn dimensions(bytes: &[u8], format: ImageFormat) -> Result<(u32, u32)> {
-    let (width, height) = opened(bytes, format)?.dimensions();
-    checked(u64::from(width), u64::from(height))
+/// Stored width and height, and how the metadata would have the picture turned.
+pub(super) fn dimensions(bytes: &[u8], format: ImageFormat) -> Result<((u32, u32), Turn)> {
+    let palette = palette_of(bytes, format);
+    let mut decoder = opened(palette.as_ref().map_or(bytes, |palette| &palette.grey), format)?;
+    let (width, height) = decoder.dimensions();
+    Ok((checked(u64::from(width), u64::from(height))?, orientation(&mut decoder, format)))
+}
+
+fn palette_of(bytes: &[u8], format: ImageFormat) -> Option<Palette> {
+    if format == ImageFormat::Tiff { Palette::of(bytes) } else { None }
+}
+
+/// Metadata that does not read asks for nothing.
+fn orientation(decoder: &mut impl ImageDecoder, format: ImageFormat) -> Turn {
+    if format == ImageFormat::Tiff {
+        return decoder.orientation().unwrap_or(Turn::NoTransforms);
+    }
+    let exif = decoder.exif_metadata().ok().flatten();
+    let xmp = decoder.xmp_metadata().ok().flatten();
+    super::orientation::asked(exif.as_deref(), xmp.as_deref())
 }
 
 fn opened(bytes: &[u8], format: ImageFormat) -> Result<impl ImageDecoder> {

@@ -3,7 +3,7 @@
 //! Class = top-level folder, sorted as text ("1", "10", "2"); images at any depth below it, links followed; folders sorted by their
 //! whole path, files sorted inside each. One level above the classes may name splits. Hidden folders are no classes.
 
-use super::{MAX_IMAGE_BYTES, row_number, split_word};
+use super::{Each, MAX_IMAGE_BYTES, row_number, split_word};
 use crate::error::{Error, Result};
 use crate::manifest::Manifest;
 use crate::tables::Split;
@@ -71,6 +71,11 @@ pub(super) fn list(root: &Path) -> Result<(Vec<String>, Listing)> {
     Ok((classes.iter().map(|class| class.to_string_lossy().into_owned()).collect(), listing))
 }
 
+/// Whether a folder has folders that may be classes; `data` is where packed files lie.
+pub(super) fn has_classes(root: &Path) -> Result<bool> {
+    Ok(subfolders(root)?.iter().any(|name| name != "data"))
+}
+
 /// The images of a compressed set, in the manifest's order.
 pub(super) fn of_manifest(root: &Path, manifest: &Manifest) -> Listing {
     let mut listing =
@@ -90,33 +95,36 @@ pub(super) fn of_manifest(root: &Path, manifest: &Manifest) -> Listing {
     listing
 }
 
-impl Listing {
-    pub(super) fn len(&self) -> usize {
+impl super::Listing for Listing {
+    fn len(&self) -> usize {
         self.files.len()
     }
 
-    pub(super) fn class_id(&self, row: u32) -> u32 {
+    fn class_id(&self, row: u32) -> u32 {
         self.folder(row).class_id
     }
 
-    pub(super) fn split(&self, row: u32) -> Split {
+    fn split(&self, row: u32) -> Split {
         self.folder(row).split
     }
 
-    pub(super) fn path(&self, row: u32) -> String {
+    fn path(&self, row: u32) -> String {
         let path = self.folder(row).path.join(&*self.files[row as usize].1);
         path.to_string_lossy().into_owned()
     }
 
-    fn folder(&self, row: u32) -> &Folder {
-        &self.folders[self.files[row as usize].0 as usize]
-    }
-
-    pub(super) fn for_each(&self, rows: &[u32], each: &(dyn Fn(u32, Result<Vec<u8>>) + Sync)) {
+    fn for_each(&self, rows: &[u32], each: Each) -> Result<()> {
         rows.par_iter().for_each(|&row| {
             let path = self.root.join(&self.folder(row).path).join(&*self.files[row as usize].1);
             each(row, read(&path));
         });
+        Ok(())
+    }
+}
+
+impl Listing {
+    fn folder(&self, row: u32) -> &Folder {
+        &self.folders[self.files[row as usize].0 as usize]
     }
 
     /// Adds the images of all classes below `split_path`. A class without an image is an error, as in torchvision.

@@ -2,19 +2,25 @@
 //!
 //! - a folder with one folder per class, as torchvision's ImageFolder reads it, with or without `train` and `test` above the classes,
 //! - Parquet files as Hugging Face `datasets` writes them,
+//! - tar files as `webdataset` reads them, or with one folder per class inside,
 //! - a compressed set of ours, whose manifest fixes classes and order.
 
 mod class_label;
+mod class_map;
 mod columns;
 mod folder;
 mod labels;
 mod parquet;
+mod tar;
 
 pub use folder::EXTENSIONS;
 
+use crate::decode::Profile;
 use crate::error::{Error, Result};
 use crate::manifest::{self, Manifest};
+use crate::pixels::Rgb;
 use crate::tables::Split;
+use class_map::{ClassMap, Named};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -22,36 +28,52 @@ use std::sync::{Mutex, PoisonError};
 /// Largest encoded image in bytes; what is larger is no image and is not read.
 const MAX_IMAGE_BYTES: u64 = 1 << 30;
 
-/// What a person may have to say about a Parquet source.
+/// What a person may have to say about a source.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SourceOptions {
-    /// Column of the images; found when not given.
+    /// Column of the images in Parquet, ending of the images in tar files (`jpg`); found when not given.
     pub image_column: Option<String>,
-    /// Column of the labels; found when not given.
+    /// Column of the labels in Parquet; found when not given.
     pub label_column: Option<String>,
+    /// A file that fixes names and order of the classes; see `docs/formats.md` for its forms.
+    pub class_map: Option<PathBuf>,
+    /// How encoded images become pixels.
+    pub profile: Profile,
 }
 
 /// Labelled images in a fixed order. Row numbers index this order.
 pub struct Source {
     location: PathBuf,
+    kind: &'static str,
     classes: Vec<String>,
-    items: Items,
+    listing: Box<dyn Listing>,
+    /// The class index of each class of the listing, where a class map gives another order.
+    order: Option<Vec<u32>>,
     manifest: Option<Manifest>,
+    profile: Profile,
 }
 
-enum Items {
-    Folder(folder::Listing),
-    Parquet(parquet::Listing),
+/// What takes one image: its row, and its encoded bytes or why there are none.
+type Each<'a> = &'a (dyn Fn(u32, Result<Vec<u8>>) + Sync);
+
+/// The images of one kind of source; the methods are those of [`Source`].
+trait Listing: Send + Sync {
+    fn len(&self) -> usize;
+    fn class_id(&self, row: u32) -> u32;
+    fn split(&self, row: u32) -> Split;
+    fn path(&self, row: u32) -> String;
+    fn for_each(&self, rows: &[u32], each: Each) -> Result<()>;
 }
 
 impl std::fmt::Debug for Source {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Source({}, {}, {} images)", self.location.display(), self.kind(), self.len())
+        write!(f, "Source({}, {}, {} images)", self.location.display(), self.kind, self.len())
     }
 }
 
 impl Source {
-    /// Lists the images of a folder, a Parquet file, a folder of Parquet files (or with such files in `data/`), or a compressed set.
+    /// Lists the images of a folder, of Parquet or tar files, of a folder of such files (or with them in `data/`), or of a compressed
+    /// set.
     ///
     /// Image bytes are not read, so a damaged image shows only in [`Source::for_each`].
     ///
@@ -65,45 +87,84 @@ impl Source {
             }
             _ => Error::io("read", path)(error),
         })?;
-        if !metadata.is_dir() {
-            if !is_parquet(path) {
-                return Err(Error::input(
-                    format!("`{}` is neither a folder nor a Parquet file", path.display()),
-                    "give a folder with one folder of images per class, or a .parquet file; unpack archives first",
-                ));
+        if metadata.is_dir() && manifest::exists(path)? {
+            return Source::of_set(path, options);
+        }
+        let map = options.class_map.as_deref().map(ClassMap::read).transpose()?;
+        for (ending, kind) in [("parquet", "parquet"), ("tar", "webdataset")] {
+            let files = files_at(path, ending)?;
+            if files.is_empty() {
+                continue;
             }
-            return Source::of_tables(path, vec![path.to_owned()], options);
+            // An archive that somebody keeps beside the folders of the classes is not meant.
+            if kind == "webdataset" && metadata.is_dir() && folder::has_classes(path)? {
+                continue;
+            }
+            let (named, listing) = if kind == "parquet" {
+                let (named, listing) = parquet::list(&files, options)?;
+                (named, Box::new(listing) as Box<dyn Listing>)
+            } else {
+                let (named, listing) = tar::list(&files, options)?;
+                (named, Box::new(listing) as Box<dyn Listing>)
+            };
+            if listing.len() == 0 {
+                let hint = "give a file with labelled images in it";
+                return Err(Error::input(format!("`{}` has no image", path.display()), hint));
+            }
+            return Source::mapped(path, kind, named, listing, map.as_ref(), options);
         }
-        if manifest::exists(path)? {
-            return Source::of_set(path);
-        }
-        let mut tables = tables_in(path)?;
-        if tables.is_empty() {
-            tables = tables_in(&path.join("data"))?;
-        }
-        if !tables.is_empty() {
-            return Source::of_tables(path, tables, options);
+        if !metadata.is_dir() {
+            return Err(Error::input(
+                format!("`{}` is neither a folder nor a Parquet or tar file", path.display()),
+                "give a folder with one folder of images per class, a .parquet or a .tar file; unpack other archives first",
+            ));
         }
         let (classes, listing) = folder::list(path)?;
-        Ok(Source { location: path.to_owned(), classes, items: Items::Folder(listing), manifest: None })
+        Source::mapped(path, "folder", Named::Names(classes), Box::new(listing), map.as_ref(), options)
     }
 
-    fn of_tables(path: &Path, tables: Vec<PathBuf>, options: &SourceOptions) -> Result<Source> {
-        let (classes, listing) = parquet::list(&tables, options)?;
-        if listing.len() == 0 {
-            return Err(Error::input(format!("`{}` has no rows", path.display()), "give a file with images in it"));
-        }
-        Ok(Source { location: path.to_owned(), classes, items: Items::Parquet(listing), manifest: None })
-    }
-
-    /// A compressed set: the manifest says what belongs to it, and in which order.
-    fn of_set(path: &Path) -> Result<Source> {
-        let manifest = Manifest::read(path)?;
-        let items = match manifest.format.has_folder() {
-            true => Items::Folder(folder::of_manifest(path, &manifest)),
-            false => Items::Parquet(parquet::of_manifest(path, &manifest)?),
+    /// A source whose classes are named and ordered by the map, where there is one.
+    fn mapped(
+        path: &Path,
+        kind: &'static str,
+        named: Named,
+        listing: Box<dyn Listing>,
+        map: Option<&ClassMap>,
+        options: &SourceOptions,
+    ) -> Result<Source> {
+        let (classes, order) = match map {
+            Some(map) => map.apply(named, path)?,
+            None => (named.into_names(), None),
         };
-        Ok(Source { location: path.to_owned(), classes: manifest.classes.clone(), items, manifest: Some(manifest) })
+        let location = path.to_owned();
+        Ok(Source { location, kind, classes, listing, order, manifest: None, profile: options.profile })
+    }
+
+    /// A compressed set: the manifest says what belongs to it, and in which order. A class map can only confirm it.
+    fn of_set(path: &Path, options: &SourceOptions) -> Result<Source> {
+        let manifest = Manifest::read(path)?;
+        if let Some(map) = &options.class_map {
+            ClassMap::read(map)?.confirm(&manifest.classes, path)?;
+        }
+        Source::of_manifest(path, manifest, options.profile)
+    }
+
+    /// The images of the set in `path`, which its manifest describes whether or not it is written yet.
+    pub(crate) fn of_manifest(path: &Path, manifest: Manifest, profile: Profile) -> Result<Source> {
+        let (kind, listing): (_, Box<dyn Listing>) = match manifest.format {
+            format if format.has_folder() => ("folder", Box::new(folder::of_manifest(path, &manifest))),
+            format if format.has_parquet() => ("parquet", Box::new(parquet::of_manifest(path, &manifest)?)),
+            _ => ("webdataset", Box::new(tar::of_manifest(path, &manifest)?)),
+        };
+        Ok(Source {
+            location: path.to_owned(),
+            kind,
+            classes: manifest.classes.clone(),
+            listing,
+            order: None,
+            manifest: Some(manifest),
+            profile,
+        })
     }
 
     /// The path that was opened.
@@ -111,12 +172,22 @@ impl Source {
         &self.location
     }
 
-    /// `folder` or `parquet`.
+    /// `folder`, `parquet` or `webdataset`.
     pub fn kind(&self) -> &'static str {
-        match &self.items {
-            Items::Folder(_) => "folder",
-            Items::Parquet(_) => "parquet",
-        }
+        self.kind
+    }
+
+    /// How its images become pixels.
+    pub fn profile(&self) -> Profile {
+        self.profile
+    }
+
+    /// Decodes one of its images, by its profile.
+    ///
+    /// # Errors
+    /// As [`crate::decode::decode`].
+    pub fn decode(&self, bytes: &[u8]) -> Result<Rgb> {
+        self.profile.decode(bytes)
     }
 
     /// The manifest, when the source is a compressed set of ours: its grid and tiles say where training may crop.
@@ -131,10 +202,7 @@ impl Source {
 
     /// Number of images, readable or not.
     pub fn len(&self) -> usize {
-        match &self.items {
-            Items::Folder(listing) => listing.len(),
-            Items::Parquet(listing) => listing.len(),
-        }
+        self.listing.len()
     }
 
     /// Whether there are none.
@@ -147,26 +215,19 @@ impl Source {
     /// # Panics
     /// When there is no such row, as do [`Source::split`] and [`Source::path`].
     pub fn class_id(&self, row: u32) -> u32 {
-        match &self.items {
-            Items::Folder(listing) => listing.class_id(row),
-            Items::Parquet(listing) => listing.class_id(row),
-        }
+        let class_id = self.listing.class_id(row);
+        self.order.as_ref().map_or(class_id, |order| order[class_id as usize])
     }
 
     /// The part of the source an image belongs to: [`Split::Train`] unless a folder or a file name says otherwise.
     pub fn split(&self, row: u32) -> Split {
-        match &self.items {
-            Items::Folder(listing) => listing.split(row),
-            Items::Parquet(listing) => listing.split(row),
-        }
+        self.listing.split(row)
     }
 
-    /// Path inside the source with `/` between parts, for people: for Parquet the stored name, else `file.parquet#row`.
+    /// Path inside the source with `/` between parts, for people: for Parquet the stored name, else `file.parquet#row`; for tar
+    /// `file.tar/member`.
     pub fn path(&self, row: u32) -> String {
-        match &self.items {
-            Items::Folder(listing) => listing.path(row),
-            Items::Parquet(listing) => listing.path(row),
-        }
+        self.listing.path(row)
     }
 
     /// Hands the encoded bytes of `rows` to `each`, in any order, from the threads of the current rayon pool.
@@ -187,13 +248,7 @@ impl Source {
                 "the source changed since it was scanned; run the command again with --force",
             ));
         }
-        match &self.items {
-            Items::Folder(listing) => {
-                listing.for_each(rows, each);
-                Ok(())
-            }
-            Items::Parquet(listing) => listing.for_each(rows, each),
-        }
+        self.listing.for_each(rows, each)
     }
 
     /// [`Source::for_each`] for work that can fail; `each` also gets the place of the row in `rows`.
@@ -219,25 +274,52 @@ impl Source {
     }
 }
 
-fn is_parquet(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("parquet"))
+fn has_ending(path: &Path, ending: &str) -> bool {
+    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case(ending))
 }
 
-/// The Parquet files of a folder, sorted by name.
-fn tables_in(folder: &Path) -> Result<Vec<PathBuf>> {
+/// A file with this ending, or those in a folder or its `data`.
+fn files_at(path: &Path, ending: &str) -> Result<Vec<PathBuf>> {
+    if !path.is_dir() {
+        return Ok(if has_ending(path, ending) { vec![path.to_owned()] } else { Vec::new() });
+    }
+    let files = files_in(path, ending)?;
+    if files.is_empty() { files_in(&path.join("data"), ending) } else { Ok(files) }
+}
+
+/// The files of a folder with this ending, sorted by name.
+fn files_in(folder: &Path, ending: &str) -> Result<Vec<PathBuf>> {
     if !folder.is_dir() {
         return Ok(Vec::new());
     }
-    let mut tables = Vec::new();
+    let mut files = Vec::new();
     for entry in fs::read_dir(folder).map_err(Error::io("list the folder", folder))? {
         let path = entry.map_err(Error::io("list the folder", folder))?.path();
         let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-        if is_parquet(&path) && !hidden && path.is_file() {
-            tables.push(path);
+        if has_ending(&path, ending) && !hidden && path.is_file() {
+            files.push(path);
         }
     }
-    tables.sort();
-    Ok(tables)
+    files.sort();
+    Ok(files)
+}
+
+/// The split of each file, from the words in its name; all training where no file names one.
+fn splits_of(paths: &[PathBuf]) -> Result<Vec<Split>> {
+    let named: Vec<Option<Split>> = paths
+        .iter()
+        .map(|path| {
+            let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+            stem.split(|c: char| !c.is_alphabetic()).find_map(split_word)
+        })
+        .collect();
+    match (named.iter().position(Option::is_some), named.iter().position(Option::is_none)) {
+        (Some(with), Some(without)) => Err(Error::input(
+            format!("`{}` names its split, but `{}` does not", paths[with].display(), paths[without].display()),
+            "put train, validation or test into each file name, or give the files one by one",
+        )),
+        _ => Ok(named.into_iter().map(|split| split.unwrap_or(Split::Train)).collect()),
+    }
 }
 
 /// The split that a word names, as Hugging Face `datasets` reads them. All that only measures is [`Split::Test`].

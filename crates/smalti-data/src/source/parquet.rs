@@ -3,9 +3,10 @@
 //! Listing reads labels and stored names alone. Image bytes are read row group by row group, only where rows are wanted, in batches of
 //! a few megabytes.
 
+use super::class_map::Named;
 use super::columns::{ImageColumn, bytes_at, image_column, label_column, leaf, stored_paths};
-use super::labels::Labels;
-use super::{SourceOptions, class_label, row_number, split_word};
+use super::labels::{self, Labels};
+use super::{Each, SourceOptions, class_label, row_number, splits_of};
 use crate::error::{Error, Result};
 use crate::manifest::Manifest;
 use crate::tables::{self, Split};
@@ -48,8 +49,8 @@ struct Table {
 }
 
 /// Lists some files, which must agree in their classes; returns class names and rows.
-pub(super) fn list(paths: &[PathBuf], options: &SourceOptions) -> Result<(Vec<String>, Listing)> {
-    let splits = splits(paths)?;
+pub(super) fn list(paths: &[PathBuf], options: &SourceOptions) -> Result<(Named, Listing)> {
+    let splits = splits_of(paths)?;
     let mut listing = Listing { tables: Vec::new(), labels: Vec::new(), paths: Vec::new() };
     let mut labels = Labels::default();
     for (path, split) in paths.iter().zip(splits) {
@@ -76,38 +77,20 @@ pub(super) fn of_manifest(root: &Path, manifest: &Manifest) -> Result<Listing> {
     Ok(listing)
 }
 
-/// The split of each file, from the words in its name.
-fn splits(paths: &[PathBuf]) -> Result<Vec<Split>> {
-    let named: Vec<Option<Split>> = paths
-        .iter()
-        .map(|path| {
-            let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-            stem.split(|c: char| !c.is_alphabetic()).find_map(split_word)
-        })
-        .collect();
-    match (named.iter().position(Option::is_some), named.iter().position(Option::is_none)) {
-        (Some(with), Some(without)) => Err(Error::input(
-            format!("`{}` names its split, but `{}` does not", paths[with].display(), paths[without].display()),
-            "put train, validation or test into each file name, or give the files one by one",
-        )),
-        _ => Ok(named.into_iter().map(|split| split.unwrap_or(Split::Train)).collect()),
-    }
-}
-
-impl Listing {
-    pub(super) fn len(&self) -> usize {
+impl super::Listing for Listing {
+    fn len(&self) -> usize {
         self.labels.len()
     }
 
-    pub(super) fn class_id(&self, row: u32) -> u32 {
+    fn class_id(&self, row: u32) -> u32 {
         self.labels[row as usize]
     }
 
-    pub(super) fn split(&self, row: u32) -> Split {
+    fn split(&self, row: u32) -> Split {
         self.table(row).split
     }
 
-    pub(super) fn path(&self, row: u32) -> String {
+    fn path(&self, row: u32) -> String {
         match &self.paths[row as usize] {
             Some(path) => path.to_string(),
             None => {
@@ -117,6 +100,24 @@ impl Listing {
         }
     }
 
+    fn for_each(&self, rows: &[u32], each: Each) -> Result<()> {
+        let groups = self.groups(rows);
+        // Row groups in parallel where there are enough of them; otherwise one after the other, with the rows of each batch in
+        // parallel. Never both at once: a thread that waits for rows would start on another group, and so on.
+        if groups.len() >= 2 * rayon::current_num_threads() {
+            let failed =
+                |group: &Group| group.read(&mut |batch| batch.rows().for_each(|(row, bytes)| each(row, bytes))).err();
+            return groups.par_iter().with_max_len(1).find_map_first(failed).map_or(Ok(()), Err);
+        }
+        groups.iter().try_for_each(|group| {
+            group.read(&mut |batch| {
+                batch.rows().collect::<Vec<_>>().into_par_iter().for_each(|(row, bytes)| each(row, bytes))
+            })
+        })
+    }
+}
+
+impl Listing {
     fn table(&self, row: u32) -> &Table {
         let after = self.tables.partition_point(|table| table.first <= row);
         &self.tables[after - 1]
@@ -141,7 +142,7 @@ impl Listing {
         let mut reader = tables::reading(path, || builder.build())?;
         while let Some(batch) = tables::next_batch(path, &mut reader)? {
             let row = self.labels.len() - first as usize;
-            labels.read(&batch, &label, (path, row), &mut self.labels)?;
+            labels::of_batch(&batch, &label, (path, row), labels, &mut self.labels)?;
             self.paths.extend(stored_paths(&batch, &image));
             row_number(self.labels.len(), path)?;
         }
@@ -150,22 +151,6 @@ impl Listing {
         }
         self.tables.push(Table { path: path.to_owned(), split, first, metadata, image });
         Ok(())
-    }
-
-    pub(super) fn for_each(&self, rows: &[u32], each: &(dyn Fn(u32, Result<Vec<u8>>) + Sync)) -> Result<()> {
-        let groups = self.groups(rows);
-        // Row groups in parallel where there are enough of them; otherwise one after the other, with the rows of each batch in
-        // parallel. Never both at once: a thread that waits for rows would start on another group, and so on.
-        if groups.len() >= 2 * rayon::current_num_threads() {
-            let failed =
-                |group: &Group| group.read(&mut |batch| batch.rows().for_each(|(row, bytes)| each(row, bytes))).err();
-            return groups.par_iter().with_max_len(1).find_map_first(failed).map_or(Ok(()), Err);
-        }
-        groups.iter().try_for_each(|group| {
-            group.read(&mut |batch| {
-                batch.rows().collect::<Vec<_>>().into_par_iter().for_each(|(row, bytes)| each(row, bytes))
-            })
-        })
     }
 
     /// The row groups that hold wanted rows.

@@ -6,15 +6,20 @@
 //! | `trace/seed=S/epoch=E.parquet` | sample and pass | [`trace`] |
 //! | `scores.parquet` | sample and metric | [`scores`] |
 //! | `selection.parquet` | sample | [`selection`] |
+//!
+//! [`id_list`] is a selection as plain text. `B3SUMS` beside the tables holds their hashes.
 
+pub mod id_list;
 pub mod samples;
 pub mod scores;
 pub mod selection;
+mod sums;
 pub mod trace;
 
 pub use samples::{Sample, Samples, Split, Status};
 pub use scores::ScoreRow;
 pub use selection::{Selected, Selection};
+pub use sums::{SUMS, check};
 pub use trace::{Pass, TraceRow};
 
 use crate::error::{self, Error, Result};
@@ -31,7 +36,7 @@ use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
-/// Writes a table as a whole or not at all.
+/// Writes a table as a whole or not at all, and its hash to the list beside it.
 ///
 /// # Errors
 /// [`Error::Io`] and [`Error::Table`] with the path.
@@ -40,20 +45,23 @@ pub fn write_table(path: &Path, batch: &RecordBatch) -> Result<()> {
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
         .set_created_by(format!("smalti {}", env!("CARGO_PKG_VERSION")))
         .build();
-    files::write_atomic(path, |out| {
-        let wrong = |cause: parquet::errors::ParquetError| Error::table(path, cause);
+    let (partial, ()) = files::write_partial(path, |out| {
+        let wrong = |cause: parquet::errors::ParquetError| Error::io("write", path)(std::io::Error::other(cause));
         let mut writer = ArrowWriter::try_new(out, batch.schema(), Some(properties)).map_err(wrong)?;
         writer.write(batch).map_err(wrong)?;
         writer.close().map_err(wrong)?;
         Ok(())
-    })
+    })?;
+    sums::publish(&partial, path)
 }
 
 /// Reads a whole table of ours, or a table made elsewhere with the same columns.
 ///
 /// # Errors
-/// [`Error::Io`] when the file cannot be opened, [`Error::Table`] when it is not Parquet or is damaged.
+/// [`Error::Io`] when the file cannot be opened, [`Error::Table`] when it is not Parquet, is damaged, or has other bytes than were
+/// written.
 pub fn read_table(path: &Path) -> Result<RecordBatch> {
+    check(path)?;
     let file = File::open(path).map_err(Error::io("read", path))?;
     let builder = reading(path, || ParquetRecordBatchReaderBuilder::try_new(file))?;
     let schema = builder.schema().clone();

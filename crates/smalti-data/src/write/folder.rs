@@ -9,9 +9,9 @@ use crate::files;
 use crate::manifest::{ImageEntry, TileEntry};
 use crate::mosaic::{self, Layout, Plan, PlannedImage};
 use crate::pixels::{PixelBox, Rgb};
+use crate::resize;
 use crate::source::Source;
 use crate::tables::Samples;
-use crate::{decode, resize};
 use rayon::prelude::*;
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -107,7 +107,7 @@ impl Job<'_> {
     fn key(&self, planned: &[ImageEntry]) -> String {
         let of = (
             env!("CARGO_PKG_VERSION"),
-            (super::DECODE_PROFILE, super::RESIZE_PROFILE),
+            (self.source.profile().name(), super::RESIZE_PROFILE),
             (self.layout, self.image_format, self.image_format.quality()),
             planned,
         );
@@ -178,7 +178,8 @@ impl Job<'_> {
         if crate::scan::content_hash(&bytes) != sample.content_hash {
             return Err(changed("has other bytes than at the scan".to_owned()));
         }
-        let picture = decode::decode(&bytes).map_err(|error| changed(format!("no longer decodes ({error})")))?;
+        let picture = self.source.profile().decode_for(&bytes, place.width, place.height);
+        let picture = picture.map_err(|error| changed(format!("no longer decodes ({error})")))?;
         resize::resize(&picture, place.width, place.height)
     }
 }

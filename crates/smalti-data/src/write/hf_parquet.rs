@@ -22,7 +22,6 @@ use parquet::schema::types::ColumnPath;
 use serde_json::json;
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -53,7 +52,7 @@ pub(super) fn write_files(
         let file = format!("data/train-{number:05}-of-{:05}.parquet", parts.len());
         let path = dir.join(&file);
         write_file(&path, root, part, &schema)?;
-        let (bytes, blake3) = hash_file(&path)?;
+        let (bytes, blake3) = files::hash(&path)?;
         entries.push(FileEntry { file, rows: part.len() as u64, bytes, blake3 });
     }
     Ok(entries)
@@ -79,7 +78,7 @@ fn split(images: &[ImageEntry], max_bytes: u64, max_rows: usize) -> Vec<&[ImageE
 
 fn write_file(path: &Path, root: &Path, images: &[ImageEntry], schema: &SchemaRef) -> Result<()> {
     files::write_atomic(path, |out| {
-        let wrong = |cause: parquet::errors::ParquetError| Error::table(path, cause);
+        let wrong = |cause: parquet::errors::ParquetError| Error::io("write", path)(std::io::Error::other(cause));
         let mut writer = ArrowWriter::try_new(out, schema.clone(), Some(properties())).map_err(wrong)?;
         for group in split(images, GROUP_BYTES, GROUP_ROWS) {
             writer.write(&rows_of(group, root, schema)?).map_err(wrong)?;
@@ -148,21 +147,6 @@ fn rows_of(images: &[ImageEntry], root: &Path, schema: &SchemaRef) -> Result<Rec
         Arc::new(tiles.finish()),
     ];
     Ok(RecordBatch::try_new(schema.clone(), columns).expect("the columns are built for the schema above"))
-}
-
-/// Size and BLAKE3 of a file, read in pieces.
-pub(crate) fn hash_file(path: &Path) -> Result<(u64, String)> {
-    let mut file = File::open(path).map_err(Error::io("read", path))?;
-    let mut hasher = blake3::Hasher::new();
-    let (mut buffer, mut total) = (vec![0; 1 << 18], 0u64);
-    loop {
-        let read = file.read(&mut buffer).map_err(Error::io("read", path))?;
-        if read == 0 {
-            return Ok((total, hasher.finalize().to_hex().to_string()));
-        }
-        hasher.update(&buffer[..read]);
-        total += read as u64;
-    }
 }
 
 /// One row of a Parquet file of a compressed set.

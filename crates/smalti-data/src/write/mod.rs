@@ -3,6 +3,7 @@
 //! ```text
 //! DIR/train/<class>/<class>_00000.png     folder, or both
 //! DIR/data/train-00000-of-00001.parquet   parquet, or both
+//! DIR/data/train-000000.tar               webdataset, with DIR/_info.json
 //! DIR/class_to_idx.txt  DIR/recipe.toml  DIR/README.md
 //! DIR/manifest.json                       renamed into place last: it is the commit
 //! DIR.run/shards/shard-00000.json         what is finished, for a run that was cut off
@@ -14,25 +15,23 @@ mod folder;
 mod hf_parquet;
 mod names;
 mod state;
+mod webdataset;
 
-pub(crate) use hf_parquet::hash_file;
 pub use hf_parquet::{ParquetRow, read_rows};
 pub use state::{State, clear, state};
+pub(crate) use webdataset::INDEX;
 
 use crate::card;
 use crate::encode::ImageFormat;
 use crate::error::{Error, Result};
 use crate::files;
-use crate::manifest::{FORMAT_VERSION, FileEntry, ImageEntry, LABEL_BYTES, Manifest, Skipped, SourceEntry};
+use crate::manifest::{FORMAT_VERSION, ImageEntry, LABEL_BYTES, Manifest, Skipped, SourceEntry};
 use crate::mosaic::{Layout, Plan};
 use crate::source::Source;
 use crate::tables::{Samples, Status};
 use crate::verify;
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
-
-/// How source images are decoded: as `PIL.Image.open(..).convert("RGB")`, without turning by EXIF.
-pub const DECODE_PROFILE: &str = "pillow-rgb";
 
 /// How tiles are resized: the whole image, squashed to its box, Pillow's antialiased triangle filter.
 pub const RESIZE_PROFILE: &str = "pillow-bilinear-antialiased";
@@ -47,17 +46,24 @@ pub enum OutputFormat {
     Parquet,
     /// Both of them.
     Both,
+    /// `data/train-*.tar`, as `webdataset` and timm stream it.
+    WebDataset,
 }
 
 impl OutputFormat {
     /// Whether `train/` is part of the set.
     pub fn has_folder(self) -> bool {
-        self != OutputFormat::Parquet
+        matches!(self, OutputFormat::Folder | OutputFormat::Both)
     }
 
-    /// Whether `data/` is part of the set.
+    /// Whether Parquet files in `data/` are part of the set.
     pub fn has_parquet(self) -> bool {
-        self != OutputFormat::Folder
+        matches!(self, OutputFormat::Parquet | OutputFormat::Both)
+    }
+
+    /// Whether tar files in `data/` are part of the set.
+    pub fn has_webdataset(self) -> bool {
+        self == OutputFormat::WebDataset
     }
 }
 
@@ -80,7 +86,7 @@ pub struct SetSpec {
     pub method: BTreeMap<String, String>,
     /// Source images that could not be used.
     pub skipped: Vec<Skipped>,
-    /// `folder` or `parquet`.
+    /// `folder`, `parquet` or `webdataset`.
     pub source_kind: String,
     /// Images in the source, usable or not.
     pub source_images: u64,
@@ -142,7 +148,16 @@ pub fn write_set(
         true => hf_parquet::write_files(dir, job.root, &images, &spec.classes, hf_parquet::MAX_FILE_BYTES)?,
         false => Vec::new(),
     };
-    let manifest = manifest_of(spec, folders.clone(), images, parquet);
+    let webdataset = match spec.format.has_webdataset() {
+        true => {
+            let max_bytes = webdataset::MAX_FILE_BYTES;
+            webdataset::write_files(dir, job.root, &images, &spec.classes, spec.seed, max_bytes)?
+        }
+        false => Vec::new(),
+    };
+    let profile = source.profile().name();
+    let manifest =
+        Manifest { parquet, webdataset, decode_profile: profile, ..manifest_of(spec, folders.clone(), images) };
     write_documents(dir, spec, &manifest)?;
     state::remove_strays(dir, &members(&manifest))?;
     verify::check(dir, &manifest)?;
@@ -196,7 +211,8 @@ fn check_plan(samples: &Samples, plan: &Plan, spec: &SetSpec) -> Result<()> {
     Ok(())
 }
 
-fn manifest_of(spec: &SetSpec, folders: Vec<String>, images: Vec<ImageEntry>, parquet: Vec<FileEntry>) -> Manifest {
+/// The manifest of a set but for its packed files and the profile of its source.
+fn manifest_of(spec: &SetSpec, folders: Vec<String>, images: Vec<ImageEntry>) -> Manifest {
     let image_format = ImageFormat::for_size(spec.layout.size);
     let mut counts = vec![0u32; spec.classes.len()];
     for image in &images {
@@ -218,7 +234,7 @@ fn manifest_of(spec: &SetSpec, folders: Vec<String>, images: Vec<ImageEntry>, pa
         image_format,
         jpeg_quality: image_format.quality(),
         jpeg_subsampling: image_format.subsampling().map(str::to_owned),
-        decode_profile: DECODE_PROFILE.to_owned(),
+        decode_profile: String::new(),
         resize_profile: RESIZE_PROFILE.to_owned(),
         seed: spec.seed,
         method: spec.method.clone(),
@@ -227,10 +243,12 @@ fn manifest_of(spec: &SetSpec, folders: Vec<String>, images: Vec<ImageEntry>, pa
             images: spec.source_images,
             content_hash: spec.source_hash.clone(),
         },
+        manifest_blake3: String::new(),
         image_bytes: images.iter().map(|image| image.bytes).sum(),
         label_bytes: images.len() as u64 * LABEL_BYTES,
         images,
-        parquet,
+        parquet: Vec::new(),
+        webdataset: Vec::new(),
         skipped: spec.skipped.clone(),
     }
 }
@@ -245,5 +263,6 @@ fn write_documents(dir: &Path, spec: &SetSpec, manifest: &Manifest) -> Result<()
 /// Paths of all data files of a set.
 fn members(manifest: &Manifest) -> HashSet<String> {
     let images = manifest.images.iter().filter(|_| manifest.format.has_folder()).map(|image| image.file.clone());
-    images.chain(manifest.parquet.iter().map(|file| file.file.clone())).collect()
+    let packed = manifest.parquet.iter().chain(&manifest.webdataset);
+    images.chain(packed.map(|file| file.file.clone())).collect()
 }

@@ -75,7 +75,7 @@ pub fn clear(dir: &Path, run: &Path) -> Result<()> {
     }
     // In this order a run that is cut off here is a begun one, never a finished set with files missing.
     files::write_bytes(&marker(run), b"")?;
-    for name in [MANIFEST, "README.md", "class_to_idx.txt", "recipe.toml"] {
+    for name in [MANIFEST, "README.md", "class_to_idx.txt", "recipe.toml", super::INDEX] {
         remove_file(&dir.join(name))?;
     }
     remove_strays(dir, &HashSet::new())?;
@@ -85,7 +85,7 @@ pub fn clear(dir: &Path, run: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Removes images, Parquet files and temporary siblings of an earlier attempt that are no members of the set, told by their names, and
+/// Removes images, Parquet files, tar files and temporary siblings of an earlier attempt that are no members of the set, told by their names, and
 /// the folders that this leaves empty. What else lies there is left for [`crate::verify`] to name.
 pub(super) fn remove_strays(dir: &Path, members: &HashSet<String>) -> Result<()> {
     let train = dir.join("train");
@@ -105,7 +105,7 @@ pub(super) fn remove_strays(dir: &Path, members: &HashSet<String>) -> Result<()>
         for file in entries(&data)? {
             let name = file_name(&file);
             let ours = name.strip_suffix(".partial").unwrap_or(&name);
-            let ours = ours.starts_with("train-") && ours.ends_with(".parquet");
+            let ours = ours.starts_with("train-") && (ours.ends_with(".parquet") || ours.ends_with(".tar"));
             if ours && !members.contains(&format!("data/{name}")) {
                 remove_file(&file)?;
             }

@@ -1,18 +1,20 @@
 """Makes the files beside it: what Pillow and torchvision say, for tests/it/golden.rs to compare with.
 
 Run from the repository's root, with the full environment: .venv/bin/python crates/smalti-data/tests/golden/make.py
-Made with Pillow 12.2.0, torchvision 0.26.0; nothing here is random but the crop boxes, which are seeded.
+Made with Pillow 12.2.0, torchvision 0.26.0; nothing here is random but the crop boxes, which are seeded. What Pillow does not write
+comes from cjpeg (libjpeg-turbo 2.1.5) and from ImageMagick's convert (7.1).
 """
 
 import json
 import math
 import struct
+import subprocess
 import zlib
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
@@ -131,9 +133,159 @@ def decode() -> None:
     png(folder / "colour16.png", 45, 37, 16, 2, np.stack([deep, deep[::-1], 65535 - deep], -1).astype(">u2").tobytes())
     png(folder / "alpha16.png", 45, 37, 16, 6, np.stack([deep, deep[::-1], 65535 - deep, deep], -1).astype(">u2").tobytes())
     png(folder / "grey-alpha16.png", 45, 37, 16, 4, np.stack([deep, deep[::-1]], -1).astype(">u2").tobytes())
+    rare_jpegs(folder, small)
+    rare_pngs(folder, small)
+    rare_others(folder, small, alpha)
+    turned(folder)
     names = sorted(p.name for p in folder.iterdir() if not p.name.startswith("expected"))
-    strip([Image.open(folder / name).convert("RGB") for name in names]).save(folder / "expected.png", optimize=True)
+    opened = [Image.open(folder / name) for name in names]
+    strip([image.convert("RGB") for image in opened]).save(folder / "expected.png", optimize=True)
+    # As Hugging Face `datasets` decodes: turned by EXIF where there is a tag.
+    upright = [ImageOps.exif_transpose(Image.open(folder / name)).convert("RGB") for name in names]
+    strip(upright).save(folder / "expected-exif.png", optimize=True)
     (folder / "expected.json").write_text(json.dumps(names) + "\n")
+
+
+def run(*command: object) -> None:
+    subprocess.run([str(part) for part in command], check=True)
+
+
+def rare_jpegs(folder: Path, small: Image.Image) -> None:
+    ppm = folder / "plain.ppm"
+    for name, switches in {
+        "440": ["-sample", "1x2"],
+        "411": ["-sample", "4x1"],
+        "odd-sampling": ["-sample", "2x2,1x2,2x1"],
+        "restart": ["-restart", "1"],
+        "arithmetic": ["-arithmetic"],
+        "arithmetic-progressive": ["-arithmetic", "-progressive"],
+        "stored-rgb": ["-rgb"],
+    }.items():
+        run("cjpeg", "-quality", 80, *switches, "-outfile", folder / f"{name}.jpg", ppm)
+    # Adobe's marker says how four colours are stored: 0 is CMYK, 2 is YCCK.
+    data = bytearray((folder / "cmyk.jpg").read_bytes())
+    adobe = data.index(b"Adobe")
+    assert data[adobe + 11] == 0
+    data[adobe + 11] = 2
+    (folder / "ycck.jpg").write_bytes(data)
+
+
+def rare_pngs(folder: Path, small: Image.Image) -> None:
+    grey = small.convert("L")
+    for bits in (2, 4):
+        levels = np.asarray(grey) >> (8 - bits)
+        packed = np.zeros((37, (45 * bits + 7) // 8), np.uint8)
+        for x in range(45):
+            packed[:, x * bits // 8] |= levels[:, x] << (8 - bits - x * bits % 8)
+        png(folder / f"grey{bits}.png", 45, 37, bits, 0, packed.tobytes())
+    for colours in (2, 4, 16):
+        small.quantize(colours).save(folder / f"palette{colours}.png", bits={2: 1, 4: 2, 16: 4}[colours])
+    run("convert", folder / "plain.ppm", "-interlace", "PNG", "-define", "png:exclude-chunks=date,time", folder / "interlaced.png")
+    grey.save(folder / "grey-clear.png", transparency=100)
+    small.save(folder / "colour-clear.png", transparency=(1, 2, 3))
+
+
+def rare_others(folder: Path, small: Image.Image, alpha: Image.Image) -> None:
+    rgba = small.copy()
+    rgba.putalpha(alpha)
+    small.quantize(17).save(folder / "palette.bmp")
+    small.convert("1").save(folder / "bits.bmp")
+    small.convert("L").save(folder / "grey.bmp")
+    rgba.save(folder / "alpha.bmp")
+    rgba.save(folder / "alpha.webp", lossless=True)
+    rgba.save(folder / "alpha-lossy.webp", quality=80)
+    frames = [rgba, rgba.transpose(Image.Transpose.FLIP_LEFT_RIGHT)]
+    rgba.save(folder / "animated.webp", save_all=True, append_images=frames[1:], lossless=True)
+    small.quantize(17).save(folder / "animated.gif", save_all=True, append_images=[small.quantize(9)])
+    small.quantize(17).save(folder / "clear.gif", transparency=3)
+    run("convert", folder / "plain.ppm", "-interlace", "GIF", folder / "interlaced.gif")
+    for name, compression in {"raw": None, "deflate": "tiff_adobe_deflate", "packbits": "packbits"}.items():
+        small.save(folder / f"{name}.tif", compression=compression)
+    small.convert("L").save(folder / "grey.tif")
+    small.convert("1").save(folder / "bits.tif")
+    small.quantize(17).save(folder / "palette.tif")
+    rgba.save(folder / "alpha.tif")
+    small.convert("CMYK").save(folder / "cmyk.tif")
+    small.convert("1").save(folder / "bits.pbm")
+    (folder / "plain-text.ppm").write_bytes(b"P3\n# three by two\n3 2\n255\n" + b" ".join(b"%d" % (i * 13 % 256) for i in range(18)) + b"\n")
+    (folder / "deep.pgm").write_bytes(b"P5 45 37 65535\n" + (np.mgrid[0:37, 0:45][0] * 1700).astype(">u2").tobytes())
+
+
+def turned(folder: Path) -> None:
+    """Every EXIF orientation in JPEG, one in each other format that carries the tag; TIFF is turned by Pillow while it loads."""
+    small = picture(24, 17)
+    for orientation in range(1, 9):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        small.save(folder / f"exif{orientation}.jpg", quality=80, exif=exif)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    small.save(folder / "exif6.png", exif=exif)
+    small.save(folder / "exif6.webp", lossless=True, exif=exif)
+    small.save(folder / "exif6.tif", tiffinfo={0x0112: 6})
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF><rdf:Description tiff:Orientation="8"/></rdf:RDF></x:xmpmeta>'
+    small.save(folder / "xmp8.jpg", quality=80, xmp=xmp)
+
+
+def scaled() -> None:
+    """What Pillow's draft and a resize make of a JPEG: decoded at a half, a quarter or an eighth, never below the size asked."""
+    folder = HERE / "scaled"
+    folder.mkdir(exist_ok=True)
+    picture(131, 100).save(folder / "source.jpg", quality=85, subsampling="4:2:0")
+    cases = [[131, 100], [65, 50], [66, 50], [40, 40], [32, 25], [16, 12], [7, 9]]
+    tiles = []
+    for width, height in cases:
+        image = Image.open(folder / "source.jpg")
+        image.draft("RGB", (width, height))
+        tiles.append(image.convert("RGB"))
+    strip(tiles).save(folder / "expected.png", optimize=True)
+    (folder / "expected.json").write_text(json.dumps(cases) + "\n")
+
+
+class Fixed:
+    """A distribution of one value."""
+
+    def __init__(self, value: float) -> None:
+        self.value = value
+
+    def sample(self, shape: tuple) -> float:
+        return self.value
+
+
+def mix() -> None:
+    """CutMix and MixUp of torchvision on a small batch (NCHW there, written as NHWC), for given draws."""
+    n, height, width = 3, 7, 9
+    batch = ((torch.arange(n * 3 * height * width) * 37) % 251).reshape(n, 3, height, width).to(torch.float32)
+    labels = torch.arange(n)
+    cases = []
+    for share, column, row in [(0.5, 4, 3), (0.9, 0, 0), (0.05, 8, 6), (1.0, 2, 2), (0.3, 8, 0)]:
+        transform = v2.CutMix(num_classes=n)
+        transform._dist = Fixed(share)
+        draws = iter([column, row])
+        original = torch.randint
+        torch.randint = lambda *a, **k: torch.tensor([next(draws)])
+        params = transform.make_params([batch])
+        torch.randint = original
+        x1, y1, x2, y2 = params["box"]
+        out = transform.transform(batch, {**params, "labels": labels, "batch_size": n})
+        cases.append(
+            {
+                "lambda": share,
+                "column": column,
+                "row": row,
+                "box": [int(x1), int(y1), int(x2 - x1), int(y2 - y1)],
+                "kept": params["lam_adjusted"],
+                "pixels": out.permute(0, 2, 3, 1).flatten().int().tolist() if share == 0.5 else None,
+            }
+        )
+    up = v2.MixUp(num_classes=n).transform(batch, {"lam": 0.25, "labels": labels, "batch_size": n})
+    document = {
+        "shape": [n, height, width, 3],
+        "batch": batch.permute(0, 2, 3, 1).flatten().int().tolist(),
+        "cutmix": cases,
+        "mixup": {"lambda": 0.25, "pixels": up.permute(0, 2, 3, 1).flatten().tolist()},
+    }
+    (HERE / "mix.json").write_text(json.dumps(document) + "\n")
 
 
 if __name__ == "__main__":
@@ -143,6 +295,8 @@ if __name__ == "__main__":
     validation(source)
     boxes()
     decode()
+    scaled()
+    mix()
     total = sum(p.stat().st_size for p in HERE.rglob("*") if p.is_file())
     print(f"{total} bytes")
-    assert total < 200 * 1024 and not math.isnan(total)
+    assert total < 400 * 1024 and not math.isnan(total)

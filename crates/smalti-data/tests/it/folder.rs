@@ -81,7 +81,10 @@ fn folders_that_are_no_source_are_refused_with_a_remedy() {
     assert!(message.contains("there is no `"), "{message}");
     put(dir.path(), "set.zip", b"PK");
     let (message, hint) = refused(&dir.path().join("set.zip"));
-    assert!(message.contains("neither a folder nor a Parquet file") && hint.contains("unpack"), "{message} {hint}");
+    assert!(
+        message.contains("neither a folder nor a Parquet or tar file") && hint.contains("unpack"),
+        "{message} {hint}"
+    );
 }
 
 #[cfg(unix)]

@@ -1,13 +1,16 @@
 """Opens sets as their users do, and prints what is found as JSON. Arguments: pairs of a set's folder and its format."""
 
 import base64
+import glob
 import json
 import os
 import sys
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 
+import webdataset
 from datasets import Image, load_dataset
+from timm.data import create_dataset
 from torchvision.datasets import ImageFolder
 
 
@@ -15,11 +18,15 @@ def pixels(image):
     return base64.b16encode(image.convert("RGB").tobytes()).decode()
 
 
-def look(folder, kind):
-    found = {}
-    if kind != "parquet":
-        plain = ImageFolder(os.path.join(folder, "train"))
-        found["torchvision"] = {"classes": plain.classes, "rows": [[label, pixels(image)] for image, label in plain]}
+def plain(found, folder):
+    train = os.path.join(folder, "train")
+    data = ImageFolder(train)
+    found["torchvision"] = {"classes": data.classes, "rows": [[label, pixels(image)] for image, label in data]}
+    data = create_dataset("", root=train, class_map=os.path.join(folder, "class_to_idx.txt"))
+    found["timm"] = {"rows": [[label, pixels(image)] for image, label in data]}
+
+
+def hugging_face(found, folder):
     data = load_dataset(folder, split="train")
     found["datasets"] = {
         "classes": data.features["label"].names,
@@ -27,6 +34,31 @@ def look(folder, kind):
         "rows": [[row["label"], pixels(row["image"])] for row in data],
         "tiles": data["tiles"][:] if "tiles" in data.features else None,
     }
+
+
+def tar(found, folder):
+    files = sorted(glob.glob(os.path.join(folder, "data", "*.tar")))
+    samples = sorted(webdataset.WebDataset(files, shardshuffle=False).decode("pil"), key=lambda sample: sample["__key__"])
+    found["webdataset"] = {
+        "keys": [sample["__key__"] for sample in samples],
+        "rows": [[sample["cls"], pixels(sample["png"])] for sample in samples],
+        "tiles": [sum(sample["json"]["tiles"], []) for sample in samples],
+    }
+    data = create_dataset("wds/", root=folder, split="train", batch_size=1)
+    data.reader.image_key = "png"
+    found["timm"] = {"rows": sorted([label, pixels(image)] for image, label in data)}
+    rows = sorted(load_dataset(folder, split="train"), key=lambda row: row["__key__"])
+    found["datasets"] = {"rows": [[row["cls"], pixels(row["png"])] for row in rows]}
+
+
+def look(folder, kind):
+    found = {}
+    if kind == "webdataset":
+        tar(found, folder)
+        return found
+    if kind != "parquet":
+        plain(found, folder)
+    hugging_face(found, folder)
     return found
 
 

@@ -1,4 +1,4 @@
-//! Written sets open with torchvision's ImageFolder and with Hugging Face `datasets`, and hold the same pixels there.
+//! Written sets open with torchvision's ImageFolder, timm, webdataset and Hugging Face `datasets`, and hold the same pixels there.
 
 use crate::sets::given;
 use crate::util::{open, read};
@@ -9,21 +9,26 @@ use std::path::Path;
 use std::process::Command;
 
 /// Python with torchvision and `datasets`, where `make test` has set it up.
-fn python() -> Option<std::path::PathBuf> {
+pub fn python() -> Option<std::path::PathBuf> {
     let venv = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.venv");
     let there = venv.join("full.done").exists();
     if !there {
-        eprintln!("skipped: .venv has no torchvision and datasets; `make test` installs them");
+        eprintln!("skipped: .venv has no torchvision, timm, webdataset and datasets; `make test` installs them");
     }
     there.then(|| venv.join("bin/python"))
 }
 
 #[test]
-fn torchvision_and_datasets_read_what_was_written() {
+fn other_libraries_read_what_was_written() {
     let Some(python) = python() else { return };
     let given = given(8);
     let (plan, mut spec) = given.plan(2, 2);
-    let sets = [("folder", OutputFormat::Folder), ("parquet", OutputFormat::Parquet), ("both", OutputFormat::Both)];
+    let sets = [
+        ("folder", OutputFormat::Folder),
+        ("parquet", OutputFormat::Parquet),
+        ("both", OutputFormat::Both),
+        ("webdataset", OutputFormat::WebDataset),
+    ];
     let manifests = sets.map(|(name, format)| {
         spec.format = format;
         given.write(name, &plan, &spec).expect("written")
@@ -45,9 +50,19 @@ fn torchvision_and_datasets_read_what_was_written() {
         let rows: Vec<Value> = (0..4).map(|row| json!([manifest.images[row as usize].class_id, pixels(row)])).collect();
         if format.has_folder() {
             assert_eq!(found["torchvision"], json!({"classes": ["b_ odd", "c"], "rows": rows}));
+            assert_eq!(found["timm"], json!({"rows": rows}));
         }
         let tiles: Vec<Vec<u32>> =
             manifest.images.iter().map(|image| image.tiles.iter().flat_map(|tile| tile.place).collect()).collect();
+        if format.has_webdataset() {
+            let keys = ["000000000", "000000001", "000000002", "000000003"];
+            assert_eq!(found["webdataset"], json!({"keys": keys, "rows": rows, "tiles": tiles}));
+            assert_eq!(found["datasets"], json!({"rows": rows}));
+            let mut sorted = rows;
+            sorted.sort_by_key(|row| (row[0].as_u64(), row[1].as_str().map(str::to_owned)));
+            assert_eq!(found["timm"], json!({"rows": sorted}));
+            continue;
+        }
         let (classes, tiles) = match format.has_parquet() {
             true => (["b: odd", "c"], json!(tiles)),
             false => (["b_ odd", "c"], Value::Null),

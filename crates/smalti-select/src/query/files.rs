@@ -107,6 +107,7 @@ fn names_in(dir: &Path) -> Result<Vec<String>> {
 
 /// Opens a file as Parquet and looks for the trace's columns. The engine's own message would not name the file.
 fn check_footer(path: &Path) -> Result<()> {
+    smalti_data::tables::check(path)?;
     let file = File::open(path).map_err(smalti_data::Error::io("read", path))?;
     let footer = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new())
         .map_err(|cause| smalti_data::Error::table(path, cause))?;

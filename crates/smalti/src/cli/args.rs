@@ -1,28 +1,46 @@
 //! Flags, as clap reads them. What they mean is decided by the requests that they become.
 
 use clap::{Args, ValueEnum};
+use smalti_data::decode::{Detail, Orientation, Profile};
 use smalti_data::source::SourceOptions;
 use smalti_data::write::OutputFormat;
 use smalti_learn::engine::Precision;
 use smalti_select::{HardEnd, OnSmallClass};
 use std::path::PathBuf;
 
-/// Column names of Parquet sources.
+/// What a person may have to say about a source.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Data")]
 pub struct Columns {
-    /// Column that holds the images, where it cannot be found
+    /// Column that holds the images in Parquet, or their ending in tar files (jpg), where it cannot be found
     #[arg(long, value_name = "NAME")]
     pub image_column: Option<String>,
     /// Column that holds the labels, where it cannot be found
     #[arg(long, value_name = "NAME")]
     pub label_column: Option<String>,
+    /// File that fixes names and order of the classes: one a line, or JSON from name to number
+    #[arg(long, value_name = "FILE")]
+    pub class_map: Option<PathBuf>,
+    /// Turn images by their EXIF tag, as Hugging Face does, or leave them as stored, as torchvision does [default: stored]
+    #[arg(long, value_enum, value_name = "HOW")]
+    pub orientation: Option<OrientationName>,
+    /// Decode JPEGs in full, or at 1/2, 1/4 or 1/8 where that still covers the size wanted [default: exact]
+    #[arg(long, value_enum, value_name = "HOW")]
+    pub decode: Option<DetailName>,
 }
 
 impl Columns {
     /// As the source wants them.
     pub fn options(&self) -> SourceOptions {
-        SourceOptions { image_column: self.image_column.clone(), label_column: self.label_column.clone() }
+        SourceOptions {
+            image_column: self.image_column.clone(),
+            label_column: self.label_column.clone(),
+            class_map: self.class_map.clone(),
+            profile: Profile {
+                orientation: self.orientation.map(Orientation::from).unwrap_or_default(),
+                detail: self.decode.map(Detail::from).unwrap_or_default(),
+            },
+        }
     }
 }
 
@@ -41,7 +59,7 @@ pub struct Machine {
 /// `smalti inspect`.
 #[derive(Debug, Args)]
 pub struct Inspect {
-    /// Image folder, Parquet file, or folder of Parquet files
+    /// Image folder, Parquet or tar file, or folder of such files
     #[arg(value_name = "SRC")]
     pub source: PathBuf,
     #[command(flatten)]
@@ -51,7 +69,7 @@ pub struct Inspect {
 /// `smalti compress`.
 #[derive(Debug, Args)]
 pub struct Compress {
-    /// Image folder, Parquet file, or folder of Parquet files
+    /// Image folder, Parquet or tar file, or folder of such files
     #[arg(value_name = "SRC")]
     pub source: PathBuf,
     #[command(flatten)]
@@ -85,7 +103,8 @@ pub struct Compress {
     /// Which end of a metric in --scores is hard, where the metric is none of ours
     #[arg(long, value_enum, value_name = "END", requires = "scores", help_heading = "Method")]
     pub hard_end: Option<HardEndName>,
-    /// Use this selection (Parquet: sample, and kept, rank_in_class where there) and choose nothing
+    /// Use this selection (Parquet: sample, and kept, rank_in_class where there; or text: one path, content hash or row a line) and
+    /// choose nothing
     #[arg(long, value_name = "FILE", conflicts_with = "scores", help_heading = "Method")]
     pub selection: Option<PathBuf>,
     /// Part of the training images to keep out for measuring choices
@@ -101,7 +120,7 @@ pub struct Compress {
     /// Folder to write
     #[arg(long, value_name = "DIR", help_heading = "Output")]
     pub out: PathBuf,
-    /// Image folder, Parquet files, or both [default: folder]
+    /// Image folder, Parquet files, both, or tar files [default: folder]
     #[arg(long, value_enum, value_name = "FORMAT", help_heading = "Output")]
     pub format: Option<FormatName>,
     /// Licence of the source images as the Hugging Face Hub spells it, for the card
@@ -262,6 +281,28 @@ names! {
         Parquet => OutputFormat::Parquet,
         /// Both of them
         Both => OutputFormat::Both,
+        /// data/train-*.tar
+        Webdataset => OutputFormat::WebDataset,
+    }
+}
+
+names! {
+    /// `--orientation`.
+    OrientationName => Orientation {
+        /// As the pixels are stored
+        Stored => Orientation::Stored,
+        /// As the EXIF tag says
+        Exif => Orientation::Exif,
+    }
+}
+
+names! {
+    /// `--decode`.
+    DetailName => Detail {
+        /// All of the picture, then resized
+        Exact => Detail::Exact,
+        /// As little of a JPEG as covers the size wanted, then resized: faster, slightly other pixels
+        Scaled => Detail::Scaled,
     }
 }
 

@@ -10,6 +10,7 @@ use crate::ui::{Ui, count};
 use anyhow::Result;
 use serde_json::json;
 use smalti_data::manifest::Manifest;
+use smalti_data::source::SourceOptions;
 
 pub(super) const EXAMPLE: &str = "\
 Example: ten images per class, each a mosaic of four easy ones
@@ -28,11 +29,12 @@ Example:
 
 pub(super) fn run(args: &args::Compress, form: Form, ui: &Ui) -> Result<Done> {
     let file = args.recipe.as_deref().map(Recipe::read).transpose()?.unwrap_or_default();
+    let recipe = flags(args).over(file);
     let request = Request {
         source: &args.source,
-        columns: args.columns.options(),
+        options: SourceOptions { profile: recipe.profile(), ..args.columns.options() },
         out: &args.out,
-        recipe: flags(args).over(file),
+        recipe,
         given: given(args),
         overwrite: if args.force { Overwrite::Replace } else { Overwrite::Refuse },
         precision: args.machine.precision.into(),
@@ -59,6 +61,8 @@ fn flags(args: &args::Compress) -> Recipe {
         holdout: args.holdout,
         seed: args.seed,
         format: args.format.map(Into::into),
+        orientation: args.columns.orientation.map(Into::into),
+        decode: args.columns.decode.map(Into::into),
         on_small_class: args.on_small_class.map(Into::into),
         licence: args.licence.clone(),
         proxy: ProxyRecipe {

@@ -5,6 +5,7 @@ mod bench;
 mod compress;
 mod demo;
 mod inspect;
+mod interrupt;
 mod methods;
 mod report;
 mod train;
@@ -16,7 +17,7 @@ use clap::{Parser, Subcommand};
 use std::io::Write;
 
 const AFTER: &str = "\
-Exit status: 0 done, 1 failed, 2 wrong use, 3 done but some images were skipped.";
+Exit status: 0 done, 1 failed, 2 wrong use, 3 done but some images were skipped, 130 stopped by Ctrl-C.";
 
 /// Compress a labelled image data set to N images per class, and measure what the result is worth.
 #[derive(Debug, Parser)]
@@ -93,6 +94,7 @@ pub fn run() -> u8 {
             return u8::try_from(error.exit_code()).unwrap_or(2);
         }
     };
+    interrupt::watch();
     match dispatch(&cli) {
         Ok(Done::All) => 0,
         Ok(Done::WithSkips) => 3,

@@ -1,4 +1,4 @@
-//! Prune: a class-balanced choice over the full training set. Leaves `selection.parquet`.
+//! Prune: a class-balanced choice over the full training set. Leaves `selection.parquet` and `kept.txt`.
 
 use super::{Given, Scores, candidates};
 use crate::recipe::Settings;
@@ -6,7 +6,7 @@ use crate::report::words::thousands;
 use crate::run::Run;
 use crate::ui::Ui;
 use anyhow::Result;
-use smalti_data::tables::{Samples, Selection};
+use smalti_data::tables::{Samples, Selection, id_list};
 use smalti_select::Budget;
 use std::collections::HashMap;
 
@@ -27,7 +27,10 @@ pub fn prune(
     let selection = match given {
         Given::Selection(path) => {
             let classes: HashMap<u32, u32> = candidates.iter().map(|c| (c.sample, c.class_id)).collect();
-            let read = Selection::read(path, |sample| classes.get(&sample).copied())?;
+            let read = match id_list::is_list(path) {
+                true => id_list::read(path, samples)?,
+                false => Selection::read(path, |sample| classes.get(&sample).copied())?,
+            };
             smalti_select::from_given(read, &candidates, &samples.classes, &budget)?
         }
         Given::Nothing | Given::Scores(..) => {
@@ -37,6 +40,7 @@ pub fn prune(
         }
     };
     selection.write(&run.table("selection.parquet"))?;
+    id_list::write(&run.table("kept.txt"), &selection, samples)?;
     let kept = selection.rows.iter().filter(|row| row.kept).count() as u64;
     let how = match (given, &settings.metric) {
         (Given::Selection(_), _) => "as given".to_owned(),

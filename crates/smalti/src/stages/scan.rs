@@ -1,5 +1,6 @@
 //! Scan: one look at every image. Leaves `samples.parquet`.
 
+use crate::inspect::inspect;
 use crate::recipe::Recipe;
 use crate::run::Run;
 use crate::sources::{scan_with_progress, warn_of_bad};
@@ -21,6 +22,9 @@ pub fn scan(source: &Source, recipe: &Recipe, run: &Run, ui: &Ui) -> Result<Samp
         None => scan_with_progress(source, ui)?,
     };
     warn_of_bad(&samples, ui);
+    for warning in inspect(&samples).warnings {
+        ui.warn(warning);
+    }
     hold_out(&mut samples, recipe.holdout.unwrap_or(0.0), recipe.seed.unwrap_or(0));
     samples.write(&path)?;
     let used = samples.usable(Split::Train).count() as u64;

@@ -10,6 +10,7 @@ use anyhow::Result;
 use smalti_data::files;
 use smalti_data::tables::{Samples, Split};
 use smalti_select::{Budget, Needs};
+use std::path::Path;
 
 /// Completes the settings with what the source says and keeps them in the working folder.
 ///
@@ -42,16 +43,23 @@ pub fn settle(request: &Request, samples: &Samples, run: &Run) -> Result<Setting
     if let (Given::Nothing, Some(metric)) = (&request.given, &settings.metric) {
         smalti_select::metric(metric)?;
     }
-    run.keep_settings(&(settings.to_toml() + &fingerprint(&request.given)?))?;
+    let map = match &request.options.class_map {
+        Some(path) => line_of("class map", path)?,
+        None => String::new(),
+    };
+    run.keep_settings(&(settings.to_toml() + &fingerprint(&request.given)? + &map))?;
     Ok(settings)
 }
 
 /// What was given from elsewhere is part of the identity of a run, by content.
 fn fingerprint(given: &Given) -> Result<String> {
-    let (kind, path) = match given {
-        Given::Nothing => return Ok(String::new()),
-        Given::Scores(path, end) => (format!("scores, {end:?}"), path),
-        Given::Selection(path) => ("selection".to_owned(), path),
-    };
-    Ok(format!("# {kind}: {}\n", blake3::hash(&files::read(path)?).to_hex()))
+    match given {
+        Given::Nothing => Ok(String::new()),
+        Given::Scores(path, end) => line_of(&format!("scores, {end:?}"), path),
+        Given::Selection(path) => line_of("selection", path),
+    }
+}
+
+fn line_of(kind: &str, path: &Path) -> Result<String> {
+    Ok(format!("# {kind}: {}\n", files::hash(path)?.1))
 }

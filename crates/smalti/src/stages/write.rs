@@ -50,6 +50,14 @@ pub fn write(
     let bar = ui.progress("write", "", plan.images.len() as u64, "images");
     let manifest = write_set(&run.out, &run.dir, source, samples, plan, &spec, &|n| bar.add(n))?;
     bar.done();
+    if manifest.format.has_folder()
+        && let Some(at) = sorted(&manifest.folders).iter().zip(&manifest.folders).position(|(a, b)| *a != b)
+    {
+        ui.warn(format!(
+            "class {at} is `{}`, but readers of folders number classes by name: match them by name, or by class_to_idx.txt",
+            manifest.folders[at]
+        ));
+    }
     let tiles = manifest.grid * manifest.grid;
     ui.say(
         "write",
@@ -63,4 +71,10 @@ pub fn write(
         ),
     );
     Ok(manifest)
+}
+
+fn sorted(names: &[String]) -> Vec<&String> {
+    let mut sorted: Vec<&String> = names.iter().collect();
+    sorted.sort();
+    sorted
 }

@@ -7,9 +7,9 @@ use crate::stages::{Scores, given_scores};
 use anyhow::Result;
 use smalti_data::encode::{ImageFormat, encode};
 use smalti_data::manifest::{MANIFEST, Manifest};
+use smalti_data::resize;
 use smalti_data::source::{Source, SourceOptions};
 use smalti_data::tables::{Samples, Selection};
-use smalti_data::{decode, resize};
 use smalti_select::HardEnd;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -143,7 +143,8 @@ impl Pictures<'_> {
         rows.sort_unstable();
         let made: Mutex<HashMap<u32, Vec<u8>>> = Mutex::new(HashMap::new());
         self.source.for_each(&rows, &|row, bytes| {
-            let picture = bytes.and_then(|b| decode::decode(&b)).and_then(|p| resize::resize(&p, THUMBNAIL, THUMBNAIL));
+            let picture =
+                bytes.and_then(|b| self.source.decode(&b)).and_then(|p| resize::resize(&p, THUMBNAIL, THUMBNAIL));
             if let Ok(encoded) = picture.and_then(|p| encode(&p, ImageFormat::Jpeg)) {
                 made.lock().unwrap_or_else(PoisonError::into_inner).insert(row, encoded);
             }

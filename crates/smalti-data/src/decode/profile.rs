@@ -1,0 +1,91 @@
+//! How encoded images become pixels: what a person may choose, by name, as every manifest records it.
+
+use super::orientation::{self, Orientation};
+use super::{format, guarded, jpeg, other};
+use crate::error::Result;
+use crate::pixels::Rgb;
+use image::ImageFormat;
+
+/// How much of a JPEG is decoded where a smaller picture is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Detail {
+    /// All of it, then resized: torchvision's pixels.
+    #[default]
+    Exact,
+    /// A half, a quarter or an eighth in each direction, never below the size wanted, then resized: the pixels of Pillow's `draft`.
+    /// Faster, and slightly other pixels.
+    Scaled,
+}
+
+/// How encoded images become pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Profile {
+    /// Whether EXIF turns the picture.
+    pub orientation: Orientation,
+    /// Whether large JPEGs are decoded small.
+    pub detail: Detail,
+}
+
+impl Profile {
+    /// The name that manifests carry: `pillow-rgb`, with `+exif` and `+scaled` where chosen.
+    pub fn name(self) -> String {
+        let exif = if self.orientation == Orientation::Exif { "+exif" } else { "" };
+        let scaled = if self.detail == Detail::Scaled { "+scaled" } else { "" };
+        format!("pillow-rgb{exif}{scaled}")
+    }
+
+    /// Decodes all of an image to RGB.
+    ///
+    /// # Errors
+    /// As [`super::decode`].
+    pub fn decode(self, bytes: &[u8]) -> Result<Rgb> {
+        self.decode_for(bytes, u32::MAX, u32::MAX)
+    }
+
+    /// Decodes an image that will be resized to `width` x `height` pixels. With [`Detail::Scaled`] the picture may be smaller than stored,
+    /// but in neither direction smaller than asked.
+    ///
+    /// # Errors
+    /// As [`super::decode`].
+    pub fn decode_for(self, bytes: &[u8], width: u32, height: u32) -> Result<Rgb> {
+        guarded(|| {
+            let (picture, turn) = match format(bytes)? {
+                ImageFormat::Jpeg => self.jpeg(bytes, width, height)?,
+                kind => other::decode(bytes, kind)?,
+            };
+            // The tag of a TIFF says how its rows are stored; Pillow never hands it out unturned.
+            let turns = self.orientation == Orientation::Exif || format(bytes)? == ImageFormat::Tiff;
+            Ok(if turns { orientation::turned(picture, turn) } else { picture })
+        })
+    }
+
+    fn jpeg(self, bytes: &[u8], width: u32, height: u32) -> Result<(Rgb, image::metadata::Orientation)> {
+        let turn = jpeg::orientation(bytes);
+        if self.detail == Detail::Exact {
+            return Ok((jpeg::decode(bytes, 1)?, turn));
+        }
+        let turned = self.orientation == Orientation::Exif && orientation::swaps(turn);
+        let (width, height) = if turned { (height, width) } else { (width, height) };
+        let (stored_width, stored_height) = jpeg::dimensions(bytes)?;
+        let fits = (stored_width / width.max(1)).min(stored_height / height.max(1));
+        let denominator = [8, 4, 2].into_iter().find(|&d| d <= fits).unwrap_or(1);
+        Ok((jpeg::decode(bytes, denominator)?, turn))
+    }
+
+    /// Width and height in pixels as [`Profile::decode`] gives them, from the header alone.
+    ///
+    /// # Errors
+    /// [`crate::Error::Decode`] when the header does not read or exceeds a limit. The pixels may still be damaged when it does read.
+    pub fn dimensions(self, bytes: &[u8]) -> Result<(u32, u32)> {
+        guarded(|| {
+            let kind = format(bytes)?;
+            let ((width, height), turn) = match kind {
+                ImageFormat::Jpeg => (jpeg::dimensions(bytes)?, jpeg::orientation(bytes)),
+                other => other::dimensions(bytes, other)?,
+            };
+            let turns = self.orientation == Orientation::Exif || kind == ImageFormat::Tiff;
+            Ok(if turns && orientation::swaps(turn) { (height, width) } else { (width, height) })
+        })
+    }
+}

@@ -1,0 +1,282 @@
+//! What breaks around the program: kills, signals, full disks, sources that change, damaged files, two runs at once.
+
+mod common;
+
+use common::{TINY_PROXY, arg, check, images, run, smalti, tree};
+use smalti_data::files::RunLock;
+use smalti_data::random::{Stage, Stream};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// A whole compression with proxies, in every stage.
+fn command(source: &Path, out: &Path, format: &str) -> Command {
+    let mut args = vec!["compress", arg(source), "--out", arg(out), "--quiet", "--ipc", "6", "--format", format];
+    args.extend(TINY_PROXY);
+    smalti(args)
+}
+
+fn random<'a>(source: &'a Path, out: &'a Path) -> Vec<&'a str> {
+    vec!["compress", arg(source), "--out", arg(out), "--quiet", "--ipc", "2", "--preset", "random"]
+}
+
+fn number(name: &str, default: u32) -> u32 {
+    std::env::var(name).ok().and_then(|n| n.parse().ok()).unwrap_or(default)
+}
+
+/// Kills the program at random moments of a run, twice in a row for every other run, then lets the same command finish: the set must be
+/// that of an unbroken run. `make soak` sets SMALTI_KILLS to 100.
+#[test]
+fn a_killed_run_finishes_with_the_same_bytes() {
+    let wanted = number("SMALTI_KILLS", 9);
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let source = images(dir.path(), 40);
+    let mut stages = std::collections::BTreeMap::new();
+    let mut killed = 0;
+    for (number, format) in (0..).zip(["both", "parquet", "webdataset"]) {
+        let whole = dir.path().join(format!("whole-{format}/set"));
+        let start = Instant::now();
+        check(&command(&source, &whole, format).output().expect("it starts"), 0);
+        let unbroken = start.elapsed();
+        let mut stream = Stream::new(11, Stage::Demo, number, 0);
+        let mut run = 0;
+        while killed < wanted * (number + 1) / 3 {
+            run += 1;
+            assert!(run <= 3 * wanted, "runs end before they can be killed");
+            let out = dir.path().join(format!("{format}-{run}/set"));
+            for _ in 0..=run % 2 {
+                let mut child = command(&source, &out, format).stderr(Stdio::null()).spawn().expect("it starts");
+                std::thread::sleep(unbroken.mul_f64(stream.uniform()));
+                let alive = child.try_wait().expect("asked").is_none();
+                child.kill().expect("killed or ended");
+                child.wait().expect("it ends");
+                killed += u32::from(alive);
+                if alive {
+                    *stages.entry(reached(&out)).or_insert(0) += 1;
+                }
+            }
+            if !out.join("manifest.json").exists() {
+                check(&command(&source, &out, format).output().expect("it starts"), 0);
+            }
+            assert_eq!(tree(&out), tree(&whole), "{format}, run {run}");
+            std::fs::remove_dir_all(out.parent().expect("a folder")).expect("removed");
+        }
+    }
+    eprintln!("{killed} kills, by what was there: {stages:?}");
+}
+
+/// The last thing that a killed run left.
+fn reached(out: &Path) -> &'static str {
+    let run = out.with_file_name("set.run");
+    let there = |name: &str| run.join(name).exists();
+    match () {
+        () if out.join("manifest.json").exists() => "a finished set",
+        () if out.exists() => "images",
+        () if there("selection.parquet") => "a selection",
+        () if there("scores.parquet") => "scores",
+        () if there("trace") => "a trace",
+        () if there("samples.parquet") => "samples",
+        () => "nothing",
+    }
+}
+
+#[test]
+fn ctrl_c_says_how_to_go_on_and_leaves_nothing_half_visible() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let (source, out) = (images(dir.path(), 40), dir.path().join("set"));
+    let child =
+        command(&source, &out, "both").stderr(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it starts");
+    let trace = dir.path().join("set.run/trace");
+    let start = Instant::now();
+    while !trace.exists() && start.elapsed() < Duration::from_secs(60) {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let asked = Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill runs");
+    assert!(asked.success(), "the run ended before it was stopped");
+    let output = child.wait_with_output().expect("it ends");
+    let (_, stderr) = check(&output, 130);
+    assert!(stderr.contains("the same command goes on"), "{stderr}");
+    assert!(!out.join("manifest.json").exists());
+    check(&command(&source, &out, "both").output().expect("it starts"), 0);
+    run(["verify", arg(&out)], 0);
+}
+
+#[test]
+fn two_runs_on_one_folder_do_not_meet() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let (source, out) = (images(dir.path(), 6), dir.path().join("set"));
+    let held = RunLock::take(&dir.path().join("set.run")).expect("free");
+    let (_, stderr) = run(random(&source, &out), 1);
+    assert!(stderr.contains("another run is working") && stderr.contains("hint:"), "{stderr}");
+    assert!(!out.exists());
+    drop(held);
+    run(random(&source, &out), 0);
+}
+
+#[test]
+fn a_source_that_changes_under_a_run_is_named() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let (source, out) = (images(dir.path(), 6), dir.path().join("set"));
+    run(random(&source, &out), 0);
+    let manifest = smalti_data::Manifest::read(&out).expect("finished");
+    let samples = smalti_data::tables::Samples::read(&dir.path().join("set.run/samples.parquet")).expect("samples");
+    let used = &samples.rows[manifest.images[0].tiles[0].sample as usize].path;
+    let file = source.join(used);
+    let before = std::fs::read(&file).expect("there");
+    // The set is gone but the scan is still known, as after a kill between scan and write.
+    for (change, words) in [(Some(b"other".as_slice()), "has other bytes than at the scan"), (None, "no longer reads")]
+    {
+        std::fs::remove_dir_all(&out).ok();
+        match change {
+            Some(bytes) => std::fs::write(&file, bytes).expect("written"),
+            None => std::fs::remove_file(&file).expect("removed"),
+        }
+        let listed = change.is_some();
+        let (_, stderr) = run(random(&source, &out), if listed { 1 } else { 0 });
+        if listed {
+            assert!(stderr.contains(words) && stderr.contains(used.as_str()) && stderr.contains("--force"), "{stderr}");
+            assert!(!out.join("manifest.json").exists(), "nothing half-visible");
+        } else {
+            // A file that is gone before the listing is no part of the source: it is scanned anew.
+            assert!(!smalti_data::Manifest::read(&out).expect("finished").images.is_empty());
+        }
+    }
+    std::fs::write(&file, before).expect("written");
+}
+
+#[test]
+fn damaged_tables_and_sets_are_named() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let (source, out) = (images(dir.path(), 8), dir.path().join("set"));
+    check(&command_of_two(&source, &out).output().expect("it starts"), 0);
+    let flip = |path: &Path| {
+        let mut bytes = std::fs::read(path).expect("there");
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        std::fs::write(path, bytes).expect("written");
+    };
+    // Every table of the working folder, with the set gone, as after a kill.
+    for table in ["samples.parquet", "scores.parquet"] {
+        std::fs::remove_dir_all(&out).ok();
+        let path = dir.path().join("set.run").join(table);
+        let before = std::fs::read(&path).expect("there");
+        flip(&path);
+        let (_, stderr) = check(&command_of_two(&source, &out).output().expect("it starts"), 1);
+        assert!(stderr.contains(table) && stderr.contains("other bytes than were written"), "{stderr}");
+        std::fs::write(&path, before).expect("written");
+    }
+    check(&command_of_two(&source, &out).output().expect("it starts"), 0);
+    let image = out.join(&smalti_data::Manifest::read(&out).expect("finished").images[1].file);
+    let whole = std::fs::read(&image).expect("there");
+    flip(&image);
+    let name = image.file_name().expect("a file").to_string_lossy().into_owned();
+    let train =
+        ["train", arg(&out), "--test", arg(&source), "--student", "convnet-1/4", "--protocol", "small", "--quiet"];
+    for args in [vec!["verify", arg(&out)], train.to_vec()] {
+        let (_, stderr) = run(args, 1);
+        assert!(stderr.contains(&name) && stderr.contains("hint:"), "{stderr}");
+    }
+    std::fs::write(&image, whole).expect("written");
+    flip(&out.join("manifest.json"));
+    for args in [vec!["verify", arg(&out)], train.to_vec()] {
+        let (_, stderr) = run(args, 1);
+        assert!(stderr.contains("manifest.json"), "{stderr}");
+    }
+}
+
+fn command_of_two(source: &Path, out: &Path) -> Command {
+    let mut args = vec!["compress", arg(source), "--out", arg(out), "--quiet", "--ipc", "1"];
+    args.extend(TINY_PROXY);
+    smalti(args)
+}
+
+#[test]
+fn a_full_disk_and_a_read_only_place_are_one_clear_error() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let source = images(dir.path(), 40);
+    // No file larger than one block: what a full disk or a quota does, without the rights to make one.
+    let out = dir.path().join("set");
+    let quoted = random(&source, &out).join(" ").replace("--ipc 2", "--ipc 30 --format parquet");
+    let script = format!("trap '' XFSZ; ulimit -f 8; exec {} {quoted}", env!("CARGO_BIN_EXE_smalti"));
+    let output = Command::new("bash").args(["-c", &script]).output().expect("bash runs");
+    let (_, stderr) = check(&output, 1);
+    assert!(stderr.contains("cannot") && stderr.contains("File too large"), "{stderr}");
+    assert!(!out.join("manifest.json").exists());
+    run(quoted.split(' '), 0);
+
+    let (_, stderr) = run(random(&source, Path::new("/proc/smalti/set")), 1);
+    assert!(stderr.contains("/proc/smalti"), "{stderr}");
+
+    let small = dir.path().join("small");
+    std::fs::create_dir(&small).expect("created");
+    let mount = ["-t", "tmpfs", "-o", "size=200k", "tmpfs", arg(&small)];
+    let mounted = Command::new("mount").args(mount).stderr(Stdio::null()).status();
+    if !mounted.is_ok_and(|status| status.success()) {
+        eprintln!("skipped: no small disk can be mounted here");
+        return;
+    }
+    let out = small.join("set");
+    let quoted = quoted.replace(arg(&dir.path().join("set")), arg(&out));
+    let output = smalti(quoted.split(' ')).output();
+    let left = out.join("manifest.json").exists();
+    Command::new("umount").arg(&small).status().expect("umount runs");
+    let (_, stderr) = check(&output.expect("it starts"), 1);
+    assert!(stderr.contains("No space left on device"), "{stderr}");
+    assert!(!left, "nothing half-visible");
+}
+
+/// One image in a hundred is damaged, in five ways in turn; each is named with its cause and the counts add up.
+#[test]
+fn every_damaged_image_is_named_and_counted() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let (source, out) = (images(dir.path(), 40), dir.path().join("set"));
+    let mut files: Vec<String> = tree(&source).into_keys().filter(|name| name.starts_with("train/")).collect();
+    files.sort();
+    let mut expected = Vec::new();
+    for (way, name) in files.iter().step_by(20).enumerate() {
+        let path = source.join(name);
+        let bytes = std::fs::read(&path).expect("there");
+        let (changed, cause) = damage(way, &bytes);
+        std::fs::write(&path, changed).expect("written");
+        if cause.is_none() {
+            std::fs::rename(&path, path.with_extension("jpg")).expect("renamed");
+        }
+        expected.extend(cause.map(|cause| (name.clone(), cause)));
+    }
+    assert!(expected.len() >= 4);
+    let (stdout, _) = run([random(&source, &out), vec!["--json"]].concat(), 3);
+    let facts: serde_json::Value = serde_json::from_str(&stdout).expect("JSON");
+    let skipped: Vec<(String, String)> = facts["skipped"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|s| (s["path"].as_str().expect("text").to_owned(), s["cause"].as_str().expect("text").to_owned()))
+        .collect();
+    assert_eq!(skipped.iter().map(|s| &s.0).collect::<Vec<_>>(), expected.iter().map(|e| &e.0).collect::<Vec<_>>());
+    for ((name, cause), (_, wanted)) in skipped.iter().zip(&expected) {
+        assert!(cause.contains(wanted), "{name}: {cause}, not {wanted}");
+    }
+    let samples = smalti_data::tables::Samples::read(&dir.path().join("set.run/samples.parquet")).expect("samples");
+    assert_eq!(samples.rows.len(), tree(&source).len());
+    assert_eq!(samples.bad().count(), expected.len());
+}
+
+/// A damaged copy of a PNG, and what its cause must say; none where the picture is still readable.
+fn damage(way: usize, bytes: &[u8]) -> (Vec<u8>, Option<&'static str>) {
+    let mut changed = bytes.to_vec();
+    match way % 5 {
+        0 => (bytes[..bytes.len() / 2].to_vec(), Some("")),
+        1 => {
+            changed[1] ^= 0x10;
+            (changed, Some("no known image format"))
+        }
+        2 => {
+            let at = bytes.len() / 2;
+            changed[at] ^= 0xFF;
+            (changed, Some(""))
+        }
+        3 => (Vec::new(), Some("the file is empty")),
+        // A JPEG by name that is a PNG: read by what it is.
+        _ => (changed, None),
+    }
+}
