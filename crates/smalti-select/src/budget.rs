@@ -52,6 +52,14 @@ impl Budget {
         Ok(budget)
     }
 
+    /// Checks that classes of so many usable images can be chosen from, before anything is scored.
+    ///
+    /// # Errors
+    /// As [`crate::select`] for a class that is empty or too small.
+    pub fn check_classes(&self, counts: &[usize], classes: &[String]) -> Result<()> {
+        self.quotas(counts, classes, Counted::Usable).map(|_| ())
+    }
+
     /// How many each class keeps, in class order.
     ///
     /// # Errors

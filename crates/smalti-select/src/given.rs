@@ -4,6 +4,7 @@ use crate::budget::{Budget, Counted};
 use crate::candidate::{Candidate, by_class};
 use crate::error::{Error, Result};
 use smalti_data::tables::{Selected, Selection};
+use std::sync::Arc;
 
 /// Holds a selection made elsewhere to the budget: each class keeps its best ranks, exactly `budget.per_class` of them.
 ///
@@ -25,6 +26,7 @@ pub fn from_given(
         groups.iter().map(|group| group.iter().filter(|&&i| kept(&given[i as usize])).count()).collect();
     let quotas = budget.quotas(&counts, classes, Counted::Given)?;
 
+    let silent: Arc<str> = "not in the given selection".into();
     let mut rows = Vec::with_capacity(candidates.len());
     for (class_id, (mut group, &quota)) in groups.into_iter().zip(&quotas).enumerate() {
         // Stable over the order in which ties break: kept, then not kept, then not mentioned.
@@ -41,8 +43,8 @@ pub fn from_given(
                 kept: within,
                 rank_in_class: rank as u32,
                 reason: match was {
-                    None => "not in the given selection".to_owned(),
-                    Some(row) if row.kept && !within => format!("{}, cut to {quota}", row.reason),
+                    None => silent.clone(),
+                    Some(row) if row.kept && !within => format!("{}, cut to {quota}", row.reason).into(),
                     Some(row) => row.reason,
                 },
             });
@@ -110,9 +112,9 @@ mod tests {
         assert_eq!(held.kept_of(1), [7, 9]);
         assert_eq!(held.rows.len(), 10);
         let cut = held.rows.iter().find(|r| r.sample == 1).expect("a row per candidate");
-        assert_eq!((cut.kept, cut.rank_in_class, cut.reason.as_str()), (false, 2, "theirs, cut to 2"));
+        assert_eq!((cut.kept, cut.rank_in_class, &*cut.reason), (false, 2, "theirs, cut to 2"));
         let silent = held.rows.iter().find(|r| r.sample == 5).expect("a row per candidate");
-        assert_eq!((silent.kept, silent.reason.as_str()), (false, "not in the given selection"));
+        assert_eq!((silent.kept, &*silent.reason), (false, "not in the given selection"));
         for (class, size) in [(0, 6), (1, 4)] {
             let ranks: Vec<u32> = held.rows.iter().filter(|r| r.class_id == class).map(|r| r.rank_in_class).collect();
             assert_eq!(ranks, (0..size).collect::<Vec<_>>());

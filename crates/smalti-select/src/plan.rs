@@ -44,7 +44,7 @@ mod tests {
                 class_id,
                 kept: rank < kept,
                 rank_in_class: rank,
-                reason: String::new(),
+                reason: "".into(),
             })
         };
         Selection { rows: of(2, 1).chain(of(0, 8)).chain(of(1, 7)).collect() }

@@ -7,6 +7,7 @@ use crate::metrics::{HardEnd, Metric};
 use crate::names::first_few;
 use crate::rules::{Class, Needs, Rule};
 use smalti_data::tables::{ScoreRow, Selected, Selection};
+use std::sync::Arc;
 
 /// The scores that a rule decides by.
 #[derive(Debug, Clone, Copy)]
@@ -64,7 +65,7 @@ pub fn select(
             Needs::Scores => group.iter().map(|&i| hardness[i as usize]).collect(),
         };
         let class = Class { class_id: class_id as u32, len: group.len() as u32, hardness: &of_class, seed };
-        let reason = format!("{by}, {quota} of {} kept", group.len());
+        let reason: Arc<str> = format!("{by}, {quota} of {} kept", group.len()).into();
         rows.extend((rule.rank)(&class).into_iter().enumerate().map(|(rank, position)| Selected {
             sample: candidates[group[position as usize] as usize].sample,
             class_id: class_id as u32,

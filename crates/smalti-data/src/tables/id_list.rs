@@ -6,8 +6,9 @@
 use super::{Sample, Samples, Selected, Selection, Split, Status};
 use crate::error::{Error, Result};
 use crate::files;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::path::Path;
+use std::sync::Arc;
 
 /// Whether a file is such a list, by its name.
 pub fn is_list(path: &Path) -> bool {
@@ -37,6 +38,7 @@ pub fn read(path: &Path, samples: &Samples) -> Result<Selection> {
     let known = Known::of(samples);
     let mut seen = HashSet::new();
     let mut rows = Vec::new();
+    let reason: Arc<str> = "given".into();
     for (number, line) in (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty() && !line.starts_with('#'))
     {
         let wrong = |how: &str| {
@@ -56,28 +58,36 @@ pub fn read(path: &Path, samples: &Samples) -> Result<Selection> {
             class_id: sample.class_id,
             kept: true,
             rank_in_class: rows.len() as u32,
-            reason: "given".to_owned(),
+            reason: reason.clone(),
         });
     }
     rows.sort_by_key(|row| (row.class_id, row.rank_in_class));
     Ok(Selection { rows })
 }
 
-/// The rows of a source by name; a name of several rows has none.
+/// The rows of a source in the order of their names: eight bytes a row, where maps would cost a hundred.
 struct Known<'a> {
-    paths: HashMap<&'a str, Option<u32>>,
-    hashes: HashMap<u128, Option<u32>>,
-    rows: u32,
+    samples: &'a [Sample],
+    by_path: Vec<u32>,
+    by_hash: Vec<u32>,
 }
 
 impl<'a> Known<'a> {
     fn of(samples: &'a Samples) -> Known<'a> {
-        let mut known = Known { paths: HashMap::new(), hashes: HashMap::new(), rows: samples.rows.len() as u32 };
-        for sample in &samples.rows {
-            known.paths.entry(&sample.path).and_modify(|row| *row = None).or_insert(Some(sample.sample));
-            known.hashes.entry(sample.content_hash).and_modify(|row| *row = None).or_insert(Some(sample.sample));
-        }
+        let samples = samples.rows.as_slice();
+        let all: Vec<u32> = (0..).take(samples.len()).collect();
+        let mut known = Known { samples, by_path: all.clone(), by_hash: all };
+        known.by_path.sort_unstable_by(|&a, &b| known.samples[a as usize].path.cmp(&known.samples[b as usize].path));
+        known.by_hash.sort_unstable_by_key(|&row| known.samples[row as usize].content_hash);
         known
+    }
+
+    /// The rows that compare as equal.
+    fn equal<'b>(&self, sorted: &'b [u32], compare: impl Fn(&Sample) -> std::cmp::Ordering) -> &'b [u32] {
+        let of = |row: &u32| compare(&self.samples[*row as usize]);
+        let first = sorted.partition_point(|row| of(row).is_lt());
+        let count = sorted[first..].partition_point(|row| of(row).is_eq());
+        &sorted[first..first + count]
     }
 
     /// A name that reads back: the path, else the content hash, else the row.
@@ -90,15 +100,19 @@ impl<'a> Known<'a> {
     }
 
     fn row(&self, name: &str) -> std::result::Result<u32, &'static str> {
-        const SEVERAL: &str = "names several images";
-        if let Some(row) = self.paths.get(name) {
-            return row.ok_or(SEVERAL);
-        }
-        let hash = Some(name).filter(|name| name.len() == 32).and_then(|name| u128::from_str_radix(name, 16).ok());
-        if let Some(row) = hash.and_then(|hash| self.hashes.get(&hash)) {
-            return row.ok_or(SEVERAL);
-        }
-        name.parse().ok().filter(|&row| row < self.rows).ok_or("is not in the source")
+        let one = |rows: &[u32]| match rows {
+            [] => None,
+            [row] => Some(Ok(*row)),
+            _ => Some(Err("names several images")),
+        };
+        let of_path = || one(self.equal(&self.by_path, |sample| sample.path.as_str().cmp(name)));
+        let of_hash = || {
+            let hash =
+                Some(name).filter(|name| name.len() == 32).and_then(|name| u128::from_str_radix(name, 16).ok())?;
+            one(self.equal(&self.by_hash, |sample| sample.content_hash.cmp(&hash)))
+        };
+        let of_row = || name.parse().ok().filter(|&row: &u32| (row as usize) < self.samples.len()).map(Ok);
+        of_path().or_else(of_hash).or_else(of_row).unwrap_or(Err("is not in the source"))
     }
 }
 

@@ -18,8 +18,8 @@ pub struct Selected {
     pub kept: bool,
     /// Place in its class under the rule, 0 first. Kept samples are those with the smallest ranks.
     pub rank_in_class: u32,
-    /// The rule and metric in words, the same for all rows of one decision.
-    pub reason: String,
+    /// The rule and metric in words, shared by all rows of one decision.
+    pub reason: Arc<str>,
 }
 
 /// All candidates, sorted by (class, rank).
@@ -57,7 +57,7 @@ impl Selection {
                 Arc::new(UInt32Array::from_iter_values(rows.iter().map(|r| r.class_id))),
                 Arc::new(rows.iter().map(|r| Some(r.kept)).collect::<BooleanArray>()),
                 Arc::new(UInt32Array::from_iter_values(rows.iter().map(|r| r.rank_in_class))),
-                Arc::new(StringArray::from_iter_values(rows.iter().map(|r| &r.reason))),
+                Arc::new(StringArray::from_iter_values(rows.iter().map(|r| &*r.reason))),
             ],
         );
         write_table(path, &table)
@@ -84,6 +84,7 @@ impl Selection {
             None => None,
         };
         let mut seen = std::collections::HashSet::new();
+        let mut reason: Arc<str> = "given".into();
         let mut rows = Vec::with_capacity(table.num_rows());
         for i in 0..table.num_rows() {
             let sample = samples.value(i);
@@ -102,12 +103,16 @@ impl Selection {
                     "keep one row per sample",
                 ));
             }
+            // Neighbours mostly have the same reason.
+            if let Some(said) = reasons.as_ref().map(|r| r.value(i)).filter(|said| **said != *reason) {
+                reason = said.into();
+            }
             rows.push(Selected {
                 sample,
                 class_id,
                 kept: kept.as_ref().is_none_or(|k| k.is_valid(i) && k.value(i)),
                 rank_in_class: ranks.as_ref().map_or(i as u32, |r| r.value(i)),
-                reason: reasons.as_ref().map_or("given", |r| r.value(i)).to_owned(),
+                reason: reason.clone(),
             });
         }
         rows.sort_by_key(|r| (r.class_id, r.rank_in_class, r.sample));

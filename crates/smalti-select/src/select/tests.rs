@@ -179,8 +179,8 @@ fn reasons_say_rule_metric_and_numbers() {
         let selection = select(&candidates, &classes, el2n(&scores), rule(name).expect("known"), &two, SEED);
         selection.expect("selected").rows[4].reason.clone()
     };
-    assert_eq!(reason("easy-first"), "easy-first by el2n, 2 of 5 kept");
-    assert_eq!(reason("random"), "random by seed 11, 2 of 5 kept");
+    assert_eq!(&*reason("easy-first"), "easy-first by el2n, 2 of 5 kept");
+    assert_eq!(&*reason("random"), "random by seed 11, 2 of 5 kept");
 }
 
 #[test]

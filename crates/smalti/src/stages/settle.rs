@@ -1,6 +1,6 @@
 //! Settle: the recipe becomes complete and is saved before any work.
 
-use super::{Given, candidates};
+use super::Given;
 use crate::error::{failure, usage};
 use crate::pipeline::Request;
 use crate::recipe::Settings;
@@ -31,14 +31,9 @@ pub fn settle(request: &Request, samples: &Samples, run: &Run) -> Result<Setting
     if !matches!(request.given, Given::Selection(_)) {
         // A class that is too small is found now, not after the proxies have trained: any rule needs the same numbers.
         let budget = Budget::new(settings.ipc, &settings.layout(), settings.on_small_class)?;
-        smalti_select::select(
-            &candidates(samples),
-            &samples.classes,
-            None,
-            smalti_select::rule("random")?,
-            &budget,
-            0,
-        )?;
+        let mut counts = vec![0; samples.classes.len()];
+        samples.usable(Split::Train).for_each(|sample| counts[sample.class_id as usize] += 1);
+        budget.check_classes(&counts, &samples.classes)?;
     }
     if let (Given::Nothing, Some(metric)) = (&request.given, &settings.metric) {
         smalti_select::metric(metric)?;
