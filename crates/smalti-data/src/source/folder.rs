@@ -11,6 +11,7 @@ use rayon::prelude::*;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -21,8 +22,26 @@ pub const EXTENSIONS: [&str; 9] = [".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pg
 pub(super) struct Listing {
     root: PathBuf,
     folders: Vec<Folder>,
-    /// Index into `folders`, and file name.
-    files: Vec<(u32, Box<OsStr>)>,
+    names: Names,
+}
+
+/// File names, one after the other in one piece of memory: a large folder has millions.
+#[derive(Default)]
+struct Names {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Names {
+    fn push(&mut self, name: &OsStr) {
+        self.bytes.extend_from_slice(name.as_bytes());
+        self.ends.push(self.bytes.len());
+    }
+
+    fn get(&self, at: usize) -> &OsStr {
+        let start = at.checked_sub(1).map_or(0, |before| self.ends[before]);
+        OsStr::from_bytes(&self.bytes[start..self.ends[at]])
+    }
 }
 
 /// One folder that holds images.
@@ -31,6 +50,8 @@ struct Folder {
     path: PathBuf,
     class_id: u32,
     split: Split,
+    /// Number of its first file; its files follow each other.
+    first: u32,
 }
 
 /// Lists an image folder; returns its class names and its images.
@@ -41,7 +62,7 @@ pub(super) fn list(root: &Path) -> Result<(Vec<String>, Listing)> {
         .map(|name| name.to_str().and_then(split_word).map(|split| (name.clone(), split)))
         .collect::<Option<Vec<_>>>()
         .filter(|splits| !splits.is_empty());
-    let mut listing = Listing { root: root.to_owned(), folders: Vec::new(), files: Vec::new() };
+    let mut listing = Listing { root: root.to_owned(), folders: Vec::new(), names: Names::default() };
     let classes = match splits {
         None => {
             if top.is_empty() {
@@ -78,26 +99,25 @@ pub(super) fn has_classes(root: &Path) -> Result<bool> {
 
 /// The images of a compressed set, in the manifest's order.
 pub(super) fn of_manifest(root: &Path, manifest: &Manifest) -> Listing {
-    let mut listing =
-        Listing { root: root.to_owned(), folders: Vec::new(), files: Vec::with_capacity(manifest.images.len()) };
-    for image in &manifest.images {
+    let mut listing = Listing { root: root.to_owned(), folders: Vec::new(), names: Names::default() };
+    // A manifest of 2^32 images does not fit in memory.
+    for (first, image) in (0..).zip(&manifest.images) {
         let (folder, name) = image.file.rsplit_once('/').unwrap_or(("", &image.file));
         let known = listing
             .folders
             .last()
             .is_some_and(|last| last.path == Path::new(folder) && last.class_id == image.class_id);
         if !known {
-            listing.folders.push(Folder { path: folder.into(), class_id: image.class_id, split: Split::Train });
+            listing.folders.push(Folder { path: folder.into(), class_id: image.class_id, split: Split::Train, first });
         }
-        // There are no more folders than images, and a manifest of 2^32 images does not fit in memory.
-        listing.files.push((listing.folders.len() as u32 - 1, OsStr::new(name).into()));
+        listing.names.push(OsStr::new(name));
     }
     listing
 }
 
 impl super::Listing for Listing {
     fn len(&self) -> usize {
-        self.files.len()
+        self.names.ends.len()
     }
 
     fn class_id(&self, row: u32) -> u32 {
@@ -109,13 +129,13 @@ impl super::Listing for Listing {
     }
 
     fn path(&self, row: u32) -> String {
-        let path = self.folder(row).path.join(&*self.files[row as usize].1);
+        let path = self.folder(row).path.join(self.names.get(row as usize));
         path.to_string_lossy().into_owned()
     }
 
     fn for_each(&self, rows: &[u32], each: Each) -> Result<()> {
         rows.par_iter().for_each(|&row| {
-            let path = self.root.join(&self.folder(row).path).join(&*self.files[row as usize].1);
+            let path = self.root.join(&self.folder(row).path).join(self.names.get(row as usize));
             each(row, read(&path));
         });
         Ok(())
@@ -124,25 +144,26 @@ impl super::Listing for Listing {
 
 impl Listing {
     fn folder(&self, row: u32) -> &Folder {
-        &self.folders[self.files[row as usize].0 as usize]
+        let after = self.folders.partition_point(|folder| folder.first <= row);
+        &self.folders[after - 1]
     }
 
     /// Adds the images of all classes below `split_path`. A class without an image is an error, as in torchvision.
     fn add_split(&mut self, split_path: &Path, classes: &[OsString], split: Split) -> Result<()> {
         let mut empty = Vec::new();
         for (class_id, class) in (0..).zip(classes) {
-            let before = self.files.len();
+            let before = self.names.ends.len();
             let mut found = Vec::new();
             walk(&self.root, &split_path.join(class), &mut Vec::new(), &mut found)?;
             // As Python sorts the walk: by the whole path as text, not part by part.
             found.sort_by(|a, b| a.0.as_os_str().cmp(b.0.as_os_str()));
             for (path, names) in found {
-                let folder = row_number(self.folders.len(), &self.root)?;
-                self.files.extend(names.into_iter().map(|name| (folder, name.into_boxed_os_str())));
-                row_number(self.files.len(), &self.root)?;
-                self.folders.push(Folder { path, class_id, split });
+                let first = row_number(self.names.ends.len(), &self.root)?;
+                names.iter().for_each(|name| self.names.push(name));
+                row_number(self.names.ends.len(), &self.root)?;
+                self.folders.push(Folder { path, class_id, split, first });
             }
-            if self.files.len() == before {
+            if self.names.ends.len() == before {
                 empty.push(format!("`{}`", split_path.join(class).display()));
             }
         }

@@ -91,47 +91,18 @@ impl Source {
             return Source::of_set(path, options);
         }
         let map = options.class_map.as_deref().map(ClassMap::read).transpose()?;
-        for (ending, kind) in [("parquet", "parquet"), ("tar", "webdataset")] {
-            let files = files_at(path, ending)?;
-            if files.is_empty() {
-                continue;
+        let (kind, named, listing) = match packed(path, options)? {
+            Some(found) => found,
+            None if metadata.is_dir() => {
+                let (classes, listing) = folder::list(path)?;
+                ("folder", Named::Names(classes), Box::new(listing) as Box<dyn Listing>)
             }
-            // An archive that somebody keeps beside the folders of the classes is not meant.
-            if kind == "webdataset" && metadata.is_dir() && folder::has_classes(path)? {
-                continue;
+            None => {
+                let what = format!("`{}` is neither a folder nor a Parquet or tar file", path.display());
+                let hint = "give a folder with one folder of images per class, a .parquet or a .tar file; unpack other archives first";
+                return Err(Error::input(what, hint));
             }
-            let (named, listing) = if kind == "parquet" {
-                let (named, listing) = parquet::list(&files, options)?;
-                (named, Box::new(listing) as Box<dyn Listing>)
-            } else {
-                let (named, listing) = tar::list(&files, options)?;
-                (named, Box::new(listing) as Box<dyn Listing>)
-            };
-            if listing.len() == 0 {
-                let hint = "give a file with labelled images in it";
-                return Err(Error::input(format!("`{}` has no image", path.display()), hint));
-            }
-            return Source::mapped(path, kind, named, listing, map.as_ref(), options);
-        }
-        if !metadata.is_dir() {
-            return Err(Error::input(
-                format!("`{}` is neither a folder nor a Parquet or tar file", path.display()),
-                "give a folder with one folder of images per class, a .parquet or a .tar file; unpack other archives first",
-            ));
-        }
-        let (classes, listing) = folder::list(path)?;
-        Source::mapped(path, "folder", Named::Names(classes), Box::new(listing), map.as_ref(), options)
-    }
-
-    /// A source whose classes are named and ordered by the map, where there is one.
-    fn mapped(
-        path: &Path,
-        kind: &'static str,
-        named: Named,
-        listing: Box<dyn Listing>,
-        map: Option<&ClassMap>,
-        options: &SourceOptions,
-    ) -> Result<Source> {
+        };
         let (classes, order) = match map {
             Some(map) => map.apply(named, path)?,
             None => (named.into_names(), None),
@@ -271,6 +242,32 @@ impl Source {
             }
         })?;
         failure.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), |(_, error)| Err(error))
+    }
+}
+
+/// What is found in Parquet or tar files: the kind of source, its classes, its images.
+type Found = (&'static str, Named, Box<dyn Listing>);
+
+/// Opens a Parquet or tar file, or those in a folder; none where there are none.
+fn packed(path: &Path, options: &SourceOptions) -> Result<Option<Found>> {
+    let tables = files_at(path, "parquet")?;
+    let archives = files_at(path, "tar")?;
+    // An archive that somebody keeps beside the folders of the classes is not meant.
+    let beside = path.is_dir() && folder::has_classes(path)?;
+    let found: Found = match (tables.is_empty(), archives.is_empty() || beside) {
+        (false, _) => {
+            let (named, listing) = parquet::list(&tables, options)?;
+            ("parquet", named, Box::new(listing))
+        }
+        (true, false) => {
+            let (named, listing) = tar::list(&archives, options)?;
+            ("webdataset", named, Box::new(listing))
+        }
+        (true, true) => return Ok(None),
+    };
+    match found.2.len() {
+        0 => Err(Error::input(format!("`{}` has no image", path.display()), "give a file with labelled images in it")),
+        _ => Ok(Some(found)),
     }
 }
 

@@ -36,19 +36,34 @@ use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
+/// Rows that are put into columns and compressed at once.
+const WRITE_ROWS: usize = 1 << 15;
+
 /// Writes a table as a whole or not at all, and its hash to the list beside it.
 ///
 /// # Errors
-/// [`Error::Io`] and [`Error::Table`] with the path.
+/// [`Error::Io`] with the path.
 pub fn write_table(path: &Path, batch: &RecordBatch) -> Result<()> {
+    write_batches(path, batch.schema(), std::iter::once(batch.clone()))
+}
+
+/// As [`write_table`], for rows that are put into columns a few at a time, so that a large table is in memory once.
+fn write_rows<T>(path: &Path, schema: SchemaRef, rows: &[T], columns: impl Fn(&[T]) -> Vec<ArrayRef>) -> Result<()> {
+    write_batches(path, schema.clone(), rows.chunks(WRITE_ROWS).map(|rows| batch(schema.clone(), columns(rows))))
+}
+
+fn write_batches(path: &Path, schema: SchemaRef, batches: impl Iterator<Item = RecordBatch>) -> Result<()> {
     let properties = WriterProperties::builder()
+        .set_max_row_group_row_count(Some(WRITE_ROWS))
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
         .set_created_by(format!("smalti {}", env!("CARGO_PKG_VERSION")))
         .build();
     let (partial, ()) = files::write_partial(path, |out| {
         let wrong = |cause: parquet::errors::ParquetError| Error::io("write", path)(std::io::Error::other(cause));
-        let mut writer = ArrowWriter::try_new(out, batch.schema(), Some(properties)).map_err(wrong)?;
-        writer.write(batch).map_err(wrong)?;
+        let mut writer = ArrowWriter::try_new(out, schema, Some(properties)).map_err(wrong)?;
+        for batch in batches {
+            writer.write(&batch).map_err(wrong)?;
+        }
         writer.close().map_err(wrong)?;
         Ok(())
     })?;

@@ -1,8 +1,8 @@
 //! `samples.parquet`: what the source holds, one row per input image, bad ones included.
 
-use super::{batch, column, read_table, write_table};
+use super::{column, read_table, write_rows};
 use crate::error::{Error, Result};
-use arrow::array::{Array, FixedSizeBinaryArray, StringArray, UInt32Array, UInt64Array};
+use arrow::array::{Array, ArrayRef, FixedSizeBinaryArray, StringArray, UInt32Array, UInt64Array};
 use arrow::datatypes::{DataType, Field, Schema};
 use std::collections::HashMap;
 use std::path::Path;
@@ -97,35 +97,9 @@ impl Samples {
     /// # Errors
     /// [`Error::Io`] and [`Error::Table`] with the path.
     pub fn write(&self, path: &Path) -> Result<()> {
-        let rows = &self.rows;
         let classes = serde_json::to_string(&self.classes).expect("strings are JSON");
         let schema = Schema::new(fields()).with_metadata(HashMap::from([(CLASSES.to_owned(), classes)]));
-        let hashes = rows.iter().map(|s| s.content_hash.to_be_bytes());
-        let hashes =
-            FixedSizeBinaryArray::try_from_iter(hashes).unwrap_or_else(|_| FixedSizeBinaryArray::new_null(16, 0));
-        let status = |s: &Sample| if s.status == Status::Ok { "ok" } else { "bad" };
-        let cause = |s: &Sample| match &s.status {
-            Status::Ok => None,
-            Status::Bad(cause) => Some(cause.clone()),
-        };
-        write_table(
-            path,
-            &batch(
-                Arc::new(schema),
-                vec![
-                    Arc::new(UInt32Array::from_iter_values(rows.iter().map(|s| s.sample))),
-                    Arc::new(hashes),
-                    Arc::new(StringArray::from_iter_values(rows.iter().map(|s| &s.path))),
-                    Arc::new(UInt32Array::from_iter_values(rows.iter().map(|s| s.class_id))),
-                    Arc::new(StringArray::from_iter_values(rows.iter().map(|s| s.split.name()))),
-                    Arc::new(UInt32Array::from_iter_values(rows.iter().map(|s| s.width))),
-                    Arc::new(UInt32Array::from_iter_values(rows.iter().map(|s| s.height))),
-                    Arc::new(UInt64Array::from_iter_values(rows.iter().map(|s| s.bytes))),
-                    Arc::new(StringArray::from_iter_values(rows.iter().map(status))),
-                    Arc::new(rows.iter().map(cause).collect::<StringArray>()),
-                ],
-            ),
-        )
+        write_rows(path, Arc::new(schema), &self.rows, columns)
     }
 
     /// Reads the table back.
@@ -163,6 +137,27 @@ impl Samples {
             .collect::<Result<Vec<_>>>()?;
         Ok(Samples { classes, rows })
     }
+}
+
+fn columns(rows: &[Sample]) -> Vec<ArrayRef> {
+    let hashes = FixedSizeBinaryArray::try_from_iter(rows.iter().map(|s| s.content_hash.to_be_bytes()));
+    let status = |s: &Sample| if s.status == Status::Ok { "ok" } else { "bad" };
+    let cause = |s: &Sample| match &s.status {
+        Status::Ok => None,
+        Status::Bad(cause) => Some(cause.clone()),
+    };
+    vec![
+        Arc::new(UInt32Array::from_iter_values(rows.iter().map(|s| s.sample))),
+        Arc::new(hashes.expect("there is a row, and all hashes have one length")),
+        Arc::new(StringArray::from_iter_values(rows.iter().map(|s| &s.path))),
+        Arc::new(UInt32Array::from_iter_values(rows.iter().map(|s| s.class_id))),
+        Arc::new(StringArray::from_iter_values(rows.iter().map(|s| s.split.name()))),
+        Arc::new(UInt32Array::from_iter_values(rows.iter().map(|s| s.width))),
+        Arc::new(UInt32Array::from_iter_values(rows.iter().map(|s| s.height))),
+        Arc::new(UInt64Array::from_iter_values(rows.iter().map(|s| s.bytes))),
+        Arc::new(StringArray::from_iter_values(rows.iter().map(status))),
+        Arc::new(rows.iter().map(cause).collect::<StringArray>()),
+    ]
 }
 
 fn fields() -> Vec<Field> {

@@ -1,6 +1,6 @@
 //! `selection.parquet`: what is kept, in which order, and why.
 
-use super::{batch, column, read_table, schema, write_table};
+use super::{column, read_table, schema, write_rows};
 use crate::error::{Error, Result};
 use arrow::array::{Array, BooleanArray, StringArray, UInt32Array};
 use arrow::datatypes::{DataType, Field};
@@ -42,7 +42,6 @@ impl Selection {
     /// # Errors
     /// [`Error::Io`] and [`Error::Table`] with the path.
     pub fn write(&self, path: &Path) -> Result<()> {
-        let rows = &self.rows;
         let fields = vec![
             Field::new("sample", DataType::UInt32, false),
             Field::new("class_id", DataType::UInt32, false),
@@ -50,17 +49,15 @@ impl Selection {
             Field::new("rank_in_class", DataType::UInt32, false),
             Field::new("reason", DataType::Utf8, false),
         ];
-        let table = batch(
-            schema(fields),
+        write_rows(path, schema(fields), &self.rows, |rows| {
             vec![
                 Arc::new(UInt32Array::from_iter_values(rows.iter().map(|r| r.sample))),
                 Arc::new(UInt32Array::from_iter_values(rows.iter().map(|r| r.class_id))),
                 Arc::new(rows.iter().map(|r| Some(r.kept)).collect::<BooleanArray>()),
                 Arc::new(UInt32Array::from_iter_values(rows.iter().map(|r| r.rank_in_class))),
                 Arc::new(StringArray::from_iter_values(rows.iter().map(|r| &*r.reason))),
-            ],
-        );
-        write_table(path, &table)
+            ]
+        })
     }
 
     /// Reads a selection, ours or made elsewhere. Only `sample` is required: `kept` defaults to all rows, `rank_in_class` to

@@ -45,7 +45,6 @@ def tar(found, folder):
         "tiles": [sum(sample["json"]["tiles"], []) for sample in samples],
     }
     data = create_dataset("wds/", root=folder, split="train", batch_size=1)
-    data.reader.image_key = "png"
     found["timm"] = {"rows": sorted([label, pixels(image)] for image, label in data)}
     rows = sorted(load_dataset(folder, split="train"), key=lambda row: row["__key__"])
     found["datasets"] = {"rows": [[row["cls"], pixels(row["png"])] for row in rows]}
