@@ -23,16 +23,20 @@ pub fn content_hash(bytes: &[u8]) -> u128 {
 pub fn scan(source: &Source, progress: &(dyn Fn(u64) + Sync)) -> Result<Samples> {
     let count = u32::try_from(source.len()).expect("a source numbers its rows in 32 bits");
     let rows: Vec<u32> = (0..count).collect();
-    let unseen = |row| describe(source, row, Err(Error::input("it was not read", "report this")));
-    let samples: Mutex<Vec<Option<Sample>>> = Mutex::new(vec![None; rows.len()]);
+    // In the order in which threads finish, and sorted at the end: one piece of memory, never a second copy.
+    let samples: Mutex<Vec<Sample>> = Mutex::new(Vec::with_capacity(rows.len()));
     source.for_each(&rows, &|row, bytes| {
         let sample = describe(source, row, bytes);
-        samples.lock().unwrap_or_else(PoisonError::into_inner)[row as usize] = Some(sample);
+        samples.lock().unwrap_or_else(PoisonError::into_inner).push(sample);
         progress(1);
     })?;
-    let samples = samples.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let rows = (0..).zip(samples).map(|(row, sample)| sample.unwrap_or_else(|| unseen(row))).collect();
-    Ok(Samples { classes: source.classes().to_vec(), rows })
+    let mut samples = samples.into_inner().unwrap_or_else(PoisonError::into_inner);
+    samples.sort_unstable_by_key(|sample| sample.sample);
+    if samples.len() != rows.len() {
+        let what = format!("`{}` gave {} of its {} images", source.location().display(), samples.len(), rows.len());
+        return Err(Error::input(what, "the source changes while it is read; run the command again when it rests"));
+    }
+    Ok(Samples { classes: source.classes().to_vec(), rows: samples })
 }
 
 fn describe(source: &Source, row: u32, bytes: Result<Vec<u8>>) -> Sample {

@@ -2,18 +2,19 @@
 
 use crate::error::{Error, Result};
 use crate::names::first_few;
+use std::borrow::Cow;
 
 /// A usable training image.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Candidate {
+pub struct Candidate<'a> {
     /// Row of the source.
     pub sample: u32,
     /// Class index.
     pub class_id: u32,
     /// Hash of the image's bytes.
     pub content_hash: u128,
-    /// Path inside the source.
-    pub path: String,
+    /// Path inside the source, mostly borrowed from the table of samples.
+    pub path: Cow<'a, str>,
 }
 
 /// Positions in `candidates` by class, each class in the order in which ties break: (content hash, path, sample). Everything
@@ -63,7 +64,12 @@ mod tests {
 
     #[test]
     fn ties_break_by_hash_then_path_then_sample() {
-        let one = |sample, content_hash, path: &str| Candidate { sample, class_id: 0, content_hash, path: path.into() };
+        let one = |sample, content_hash, path: &'static str| Candidate {
+            sample,
+            class_id: 0,
+            content_hash,
+            path: path.into(),
+        };
         let candidates = [one(4, 9, "a"), one(3, 1, "b"), one(2, 1, "a"), one(1, 1, "a")];
         assert_eq!(by_class(&candidates, &classes(1)).expect("fine"), [[3, 2, 1, 0]]);
     }

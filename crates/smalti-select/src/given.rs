@@ -97,7 +97,7 @@ mod tests {
     }
 
     /// Samples 0..6 in class 0, 6..10 in class 1.
-    fn candidates() -> Vec<Candidate> {
+    fn candidates() -> Vec<Candidate<'static>> {
         (0..10).map(|sample| candidate(sample, u32::from(sample >= 6))).collect()
     }
 

@@ -10,9 +10,9 @@ pub fn classes(count: u32) -> Vec<String> {
 }
 
 /// A candidate whose hash has nothing to do with its number.
-pub fn candidate(sample: u32, class_id: u32) -> Candidate {
+pub fn candidate(sample: u32, class_id: u32) -> Candidate<'static> {
     let content_hash = u128::from(sample.wrapping_mul(0x9E37_79B9)) << 64;
-    Candidate { sample, class_id, content_hash, path: format!("class-{class_id}/{sample:05}.png") }
+    Candidate { sample, class_id, content_hash, path: format!("class-{class_id}/{sample:05}.png").into() }
 }
 
 /// A score of the metric `el2n`.

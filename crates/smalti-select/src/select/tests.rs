@@ -15,7 +15,7 @@ fn el2n(rows: &[ScoreRow]) -> Option<Scores<'_>> {
 }
 
 /// A set with these class sizes; sample numbers are spread over the classes.
-fn toy(sizes: &[u32]) -> (Vec<Candidate>, Vec<String>) {
+fn toy(sizes: &[u32]) -> (Vec<Candidate<'static>>, Vec<String>) {
     let of = |(class, &size): (usize, &u32)| {
         let (class, stride) = (class as u32, sizes.len() as u32);
         (0..size).map(move |i| candidate(i * stride + class, class)).collect::<Vec<_>>()

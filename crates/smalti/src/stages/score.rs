@@ -35,14 +35,16 @@ pub struct Scores {
 }
 
 /// The usable training images as the rules see them.
-pub fn candidates(samples: &Samples) -> Vec<Candidate> {
-    let candidate = |s: &smalti_data::tables::Sample| Candidate {
-        sample: s.sample,
-        class_id: s.class_id,
-        content_hash: s.content_hash,
-        path: s.path.clone(),
-    };
-    samples.usable(Split::Train).map(candidate).collect()
+pub fn candidates(samples: &Samples) -> Vec<Candidate<'_>> {
+    samples
+        .usable(Split::Train)
+        .map(|s| Candidate {
+            sample: s.sample,
+            class_id: s.class_id,
+            content_hash: s.content_hash,
+            path: s.path.as_str().into(),
+        })
+        .collect()
 }
 
 /// The scores that the rule needs, or none when it needs none or a selection was given.
