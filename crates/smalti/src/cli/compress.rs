@@ -11,6 +11,7 @@ use anyhow::Result;
 use serde_json::json;
 use smalti_data::manifest::Manifest;
 use smalti_data::source::SourceOptions;
+use smalti_data::tables::Split;
 
 pub(super) const EXAMPLE: &str = "\
 Example: ten images per class, each a mosaic of four easy ones
@@ -106,7 +107,9 @@ fn facts(outcome: &Outcome, out: &std::path::Path) -> serde_json::Value {
 /// The result, and what to do with it.
 fn text(outcome: &Outcome, args: &args::Compress) -> String {
     let manifest = &outcome.manifest;
-    let source: u64 = outcome.samples.rows.iter().map(|s| s.bytes).sum();
+    // What one would train on otherwise: a hold-out is part of it, a test part is not.
+    let train = outcome.samples.rows.iter().filter(|s| s.split != Split::Test);
+    let source: u64 = train.map(|s| s.bytes).sum();
     let mut text = format!(
         "{}: {} in {}, {} instead of {}\n",
         args.out.display(),
