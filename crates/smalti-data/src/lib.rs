@@ -58,3 +58,8 @@ pub use manifest::Manifest;
 pub use pixels::{PixelBox, Rgb};
 pub use source::{Source, SourceOptions};
 pub use store::ImageStore;
+
+/// The example of the crate's README is compiled with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
