@@ -8,11 +8,10 @@ use image::metadata::Orientation as Turn;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 use std::io::Cursor;
 
-/// Decodes the first image of a file to RGB; also says how its metadata would have it turned.
-pub(super) fn decode(bytes: &[u8], format: ImageFormat) -> Result<(Rgb, Turn)> {
+/// Decodes the first image of a file to RGB.
+pub(super) fn decode(bytes: &[u8], format: ImageFormat) -> Result<Rgb> {
     let palette = palette_of(bytes, format);
-    let mut decoder = opened(palette.as_ref().map_or(bytes, |palette| &palette.grey), format)?;
-    let turn = orientation(&mut decoder, format);
+    let decoder = opened(palette.as_ref().map_or(bytes, |palette| &palette.grey), format)?;
     let (width, height) = decoder.dimensions();
     checked(u64::from(width), u64::from(height))?;
     let image = DynamicImage::from_decoder(decoder).map_err(|e| bad(e.to_string()))?;
@@ -21,29 +20,30 @@ pub(super) fn decode(bytes: &[u8], format: ImageFormat) -> Result<(Rgb, Turn)> {
         Some(palette) => palette.rgb(image),
         None => rgb(image),
     };
-    Ok((Rgb { width, height, data }, turn))
+    Ok(Rgb { width, height, data })
 }
 
-/// Stored width and height, and how the metadata would have the picture turned.
-pub(super) fn dimensions(bytes: &[u8], format: ImageFormat) -> Result<((u32, u32), Turn)> {
+/// Stored width and height.
+pub(super) fn dimensions(bytes: &[u8], format: ImageFormat) -> Result<(u32, u32)> {
     let palette = palette_of(bytes, format);
-    let mut decoder = opened(palette.as_ref().map_or(bytes, |palette| &palette.grey), format)?;
-    let (width, height) = decoder.dimensions();
-    Ok((checked(u64::from(width), u64::from(height))?, orientation(&mut decoder, format)))
+    let (width, height) = opened(palette.as_ref().map_or(bytes, |palette| &palette.grey), format)?.dimensions();
+    checked(u64::from(width), u64::from(height))
 }
 
 fn palette_of(bytes: &[u8], format: ImageFormat) -> Option<Palette> {
     if format == ImageFormat::Tiff { Palette::of(bytes) } else { None }
 }
 
-/// Metadata that does not read asks for nothing.
-fn orientation(decoder: &mut impl ImageDecoder, format: ImageFormat) -> Turn {
+/// How the metadata would have the picture turned; what does not read asks for nothing.
+pub(super) fn orientation(bytes: &[u8], format: ImageFormat) -> Result<Turn> {
+    let palette = palette_of(bytes, format);
+    let mut decoder = opened(palette.as_ref().map_or(bytes, |palette| &palette.grey), format)?;
     if format == ImageFormat::Tiff {
-        return decoder.orientation().unwrap_or(Turn::NoTransforms);
+        return Ok(decoder.orientation().unwrap_or(Turn::NoTransforms));
     }
     let exif = decoder.exif_metadata().ok().flatten();
     let xmp = decoder.xmp_metadata().ok().flatten();
-    super::orientation::asked(exif.as_deref(), xmp.as_deref())
+    Ok(super::orientation::asked(exif.as_deref(), xmp.as_deref()))
 }
 
 fn opened(bytes: &[u8], format: ImageFormat) -> Result<impl ImageDecoder> {

@@ -5,6 +5,7 @@ use super::{format, guarded, jpeg, other};
 use crate::error::Result;
 use crate::pixels::Rgb;
 use image::ImageFormat;
+use image::metadata::Orientation as Turn;
 
 /// How much of a JPEG is decoded where a smaller picture is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
@@ -50,27 +51,38 @@ impl Profile {
     /// As [`super::decode`].
     pub fn decode_for(self, bytes: &[u8], width: u32, height: u32) -> Result<Rgb> {
         guarded(|| {
-            let (picture, turn) = match format(bytes)? {
-                ImageFormat::Jpeg => self.jpeg(bytes, width, height)?,
-                kind => other::decode(bytes, kind)?,
+            let kind = format(bytes)?;
+            let turn = self.turn(bytes, kind)?;
+            let picture = match kind {
+                ImageFormat::Jpeg => {
+                    let (width, height) = if orientation::swaps(turn) { (height, width) } else { (width, height) };
+                    jpeg::decode(bytes, self.denominator(bytes, width, height)?)?
+                }
+                _ => other::decode(bytes, kind)?,
             };
-            // The tag of a TIFF says how its rows are stored; Pillow never hands it out unturned.
-            let turns = self.orientation == Orientation::Exif || format(bytes)? == ImageFormat::Tiff;
-            Ok(if turns { orientation::turned(picture, turn) } else { picture })
+            Ok(orientation::turned(picture, turn))
         })
     }
 
-    fn jpeg(self, bytes: &[u8], width: u32, height: u32) -> Result<(Rgb, image::metadata::Orientation)> {
-        let turn = jpeg::orientation(bytes);
-        if self.detail == Detail::Exact {
-            return Ok((jpeg::decode(bytes, 1)?, turn));
+    /// How the picture is turned. Metadata is looked at only where it counts.
+    fn turn(self, bytes: &[u8], kind: ImageFormat) -> Result<Turn> {
+        match (kind, self.orientation) {
+            // The tag of a TIFF says how its rows are stored; Pillow never hands it out unturned.
+            (ImageFormat::Tiff, _) => other::orientation(bytes, kind),
+            (_, Orientation::Stored) => Ok(Turn::NoTransforms),
+            (ImageFormat::Jpeg, Orientation::Exif) => Ok(jpeg::orientation(bytes)),
+            (_, Orientation::Exif) => other::orientation(bytes, kind),
         }
-        let turned = self.orientation == Orientation::Exif && orientation::swaps(turn);
-        let (width, height) = if turned { (height, width) } else { (width, height) };
+    }
+
+    /// By how much a JPEG can be decoded smaller and still cover the size wanted, as it is stored.
+    fn denominator(self, bytes: &[u8], width: u32, height: u32) -> Result<u32> {
+        if self.detail == Detail::Exact {
+            return Ok(1);
+        }
         let (stored_width, stored_height) = jpeg::dimensions(bytes)?;
         let fits = (stored_width / width.max(1)).min(stored_height / height.max(1));
-        let denominator = [8, 4, 2].into_iter().find(|&d| d <= fits).unwrap_or(1);
-        Ok((jpeg::decode(bytes, denominator)?, turn))
+        Ok([8, 4, 2].into_iter().find(|&d| d <= fits).unwrap_or(1))
     }
 
     /// Width and height in pixels as [`Profile::decode`] gives them, from the header alone.
@@ -80,12 +92,11 @@ impl Profile {
     pub fn dimensions(self, bytes: &[u8]) -> Result<(u32, u32)> {
         guarded(|| {
             let kind = format(bytes)?;
-            let ((width, height), turn) = match kind {
-                ImageFormat::Jpeg => (jpeg::dimensions(bytes)?, jpeg::orientation(bytes)),
+            let (width, height) = match kind {
+                ImageFormat::Jpeg => jpeg::dimensions(bytes)?,
                 other => other::dimensions(bytes, other)?,
             };
-            let turns = self.orientation == Orientation::Exif || kind == ImageFormat::Tiff;
-            Ok(if turns && orientation::swaps(turn) { (height, width) } else { (width, height) })
+            Ok(if orientation::swaps(self.turn(bytes, kind)?) { (height, width) } else { (width, height) })
         })
     }
 }
