@@ -57,7 +57,8 @@ fn describe(source: &Source, row: u32, bytes: Result<Vec<u8>>) -> Sample {
     };
     let read = Sample { content_hash: content_hash(&bytes), bytes: bytes.len() as u64, ..unread };
     let written = source.manifest().and_then(|manifest| manifest.images.get(row as usize));
-    if written.is_some_and(|image| image.blake3 != blake3::hash(&bytes).to_hex().as_str()) {
+    // A content hash is the beginning of the hash in the manifest.
+    if written.is_some_and(|image| !image.blake3.starts_with(&format!("{:032x}", read.content_hash))) {
         return Sample { status: Status::Bad("it has other bytes than were written".to_owned()), ..read };
     }
     match source.decode(&bytes) {
