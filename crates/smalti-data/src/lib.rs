@@ -26,7 +26,7 @@
 //! let source = Source::open(photos.path(), &SourceOptions::default())?;
 //! assert_eq!(source.classes(), ["cherry", "lemon"]);
 //! let samples = scan::scan(&source, &|_| ())?;
-//! assert_eq!((samples.rows[1].path.as_str(), samples.rows[1].width), ("lemon/1.png", 32));
+//! assert_eq!((&*samples.path(1), samples.rows[1].width), ("lemon/1.png", 32));
 //! source.for_each(&[1], &|_, bytes| {
 //!     let picture = bytes.and_then(|bytes| decode::decode(&bytes)).expect("it was scanned");
 //!     assert_eq!(picture.pixel(0, 0), [250, 240, 60]);

@@ -5,6 +5,7 @@
 use crate::error::{Error, Result};
 use crate::source::Source;
 use crate::tables::{Sample, Samples, Status};
+use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 /// The name of an image by its content: the first 128 bits of BLAKE3 over the encoded bytes, big endian.
@@ -24,26 +25,31 @@ pub fn scan(source: &Source, progress: &(dyn Fn(u64) + Sync)) -> Result<Samples>
     let count = u32::try_from(source.len()).expect("a source numbers its rows in 32 bits");
     let rows: Vec<u32> = (0..count).collect();
     // In the order in which threads finish, and sorted at the end: one piece of memory, never a second copy.
-    let samples: Mutex<Vec<Sample>> = Mutex::new(Vec::with_capacity(rows.len()));
+    let found: Mutex<(Vec<Sample>, BTreeMap<u32, String>)> =
+        Mutex::new((Vec::with_capacity(rows.len()), BTreeMap::new()));
     source.for_each(&rows, &|row, bytes| {
-        let sample = describe(source, row, bytes);
-        samples.lock().unwrap_or_else(PoisonError::into_inner).push(sample);
+        let (sample, cause) = describe(source, row, bytes);
+        let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
+        found.0.push(sample);
+        found.1.extend(cause.map(|cause| (row, cause)));
+        drop(found);
         progress(1);
     })?;
-    let mut samples = samples.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let (mut samples, causes) = found.into_inner().unwrap_or_else(PoisonError::into_inner);
     samples.sort_unstable_by_key(|sample| sample.sample);
     if samples.len() != rows.len() {
         let what = format!("`{}` gave {} of its {} images", source.location().display(), samples.len(), rows.len());
         return Err(Error::input(what, "the source changes while it is read; run the command again when it rests"));
     }
-    Ok(Samples { classes: source.classes().to_vec(), rows: samples })
+    Ok(Samples { classes: source.classes().to_vec(), rows: samples, paths: source.paths(), causes })
 }
 
-fn describe(source: &Source, row: u32, bytes: Result<Vec<u8>>) -> Sample {
+/// The row of an image, and why it cannot be used where it cannot.
+fn describe(source: &Source, row: u32, bytes: Result<Vec<u8>>) -> (Sample, Option<String>) {
+    let bad = |sample: Sample, cause: String| (Sample { status: Status::Bad, ..sample }, Some(cause));
     let unread = Sample {
         sample: row,
         content_hash: 0,
-        path: source.path(row),
         class_id: source.class_id(row),
         split: source.split(row),
         width: 0,
@@ -53,20 +59,21 @@ fn describe(source: &Source, row: u32, bytes: Result<Vec<u8>>) -> Sample {
     };
     let bytes = match bytes {
         Ok(bytes) => bytes,
-        Err(error) => return Sample { status: Status::Bad(cause(error)), ..unread },
+        Err(error) => return bad(unread, cause(error)),
     };
-    let read = Sample { content_hash: content_hash(&bytes), bytes: bytes.len() as u64, ..unread };
+    let Ok(length) = u32::try_from(bytes.len()) else { return bad(unread, "it is larger than 4 GiB".to_owned()) };
+    let read = Sample { content_hash: content_hash(&bytes), bytes: length, ..unread };
     let written = source.manifest().and_then(|manifest| manifest.images.get(row as usize));
     // A content hash is the beginning of the hash in the manifest.
     if written.is_some_and(|image| !image.blake3.starts_with(&format!("{:032x}", read.content_hash))) {
-        return Sample { status: Status::Bad("it has other bytes than were written".to_owned()), ..read };
+        return bad(read, "it has other bytes than were written".to_owned());
     }
     match source.decode(&bytes) {
-        Ok(picture) => Sample { width: picture.width, height: picture.height, ..read },
+        Ok(picture) => (Sample { width: picture.width, height: picture.height, ..read }, None),
         Err(error) => {
             // The stored size, where at least the header reads.
             let (width, height) = source.profile().dimensions(&bytes).unwrap_or((0, 0));
-            Sample { width, height, status: Status::Bad(cause(error)), ..read }
+            bad(Sample { width, height, ..read }, cause(error))
         }
     }
 }

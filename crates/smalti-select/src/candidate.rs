@@ -1,84 +1,89 @@
 //! Candidates: the usable training images, and the one order in which ties break.
 
-use crate::error::{Error, Result};
-use crate::names::first_few;
+use smalti_data::tables::{Sample, Samples, Split, Status};
 use std::borrow::Cow;
 
-/// A usable training image.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Candidate<'a> {
-    /// Row of the source.
-    pub sample: u32,
-    /// Class index.
-    pub class_id: u32,
-    /// Hash of the image's bytes.
-    pub content_hash: u128,
-    /// Path inside the source, mostly borrowed from the table of samples.
-    pub path: Cow<'a, str>,
+/// The images that a rule may choose: rows of a source, four bytes each.
+#[derive(Debug, Clone)]
+pub struct Candidates<'a> {
+    samples: &'a Samples,
+    rows: Vec<u32>,
 }
 
-/// Positions in `candidates` by class, each class in the order in which ties break: (content hash, path, sample). Everything
-/// later works on these lists, so the order of the candidates changes nothing.
-///
-/// # Errors
-/// [`Error::Input`] for a class index beyond `classes`, or a sample that stands twice.
-pub(crate) fn by_class(candidates: &[Candidate], classes: &[String]) -> Result<Vec<Vec<u32>>> {
-    let mut groups = vec![Vec::new(); classes.len()];
-    for (i, candidate) in candidates.iter().enumerate() {
-        let Some(group) = groups.get_mut(candidate.class_id as usize) else {
-            return Err(Error::input(
-                format!(
-                    "`{}` has the label {}, but there are {} classes",
-                    candidate.path,
-                    candidate.class_id,
-                    classes.len()
-                ),
-                "labels count from 0; give every label a class name",
-            ));
+impl<'a> Candidates<'a> {
+    /// The usable training images.
+    pub fn of(samples: &'a Samples) -> Candidates<'a> {
+        Candidates { samples, rows: samples.usable(Split::Train).map(|sample| sample.sample).collect() }
+    }
+
+    /// Those of some rows that are usable, each once; the order of the rows changes no selection.
+    pub fn among(samples: &'a Samples, rows: impl IntoIterator<Item = u32>) -> Candidates<'a> {
+        let mut seen = vec![false; samples.rows.len()];
+        let usable = |row: &u32| {
+            let sample = samples.rows.get(*row as usize);
+            sample.is_some_and(|s| s.status == Status::Ok) && !std::mem::replace(&mut seen[*row as usize], true)
         };
-        group.push(i as u32);
+        Candidates { samples, rows: rows.into_iter().filter(usable).collect() }
     }
-    for group in &mut groups {
-        group.sort_unstable_by(|&a, &b| tie_order(&candidates[a as usize], &candidates[b as usize]));
-    }
-    let mut samples: Vec<u32> = candidates.iter().map(|c| c.sample).collect();
-    samples.sort_unstable();
-    let twice: Vec<u32> = samples.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]).collect();
-    if !twice.is_empty() {
-        return Err(Error::input(
-            format!("these samples stand twice among the candidates: {}", first_few(&twice)),
-            "give each image of the source its own row number",
-        ));
-    }
-    Ok(groups)
-}
 
-fn tie_order(a: &Candidate, b: &Candidate) -> std::cmp::Ordering {
-    (a.content_hash, &a.path, a.sample).cmp(&(b.content_hash, &b.path, b.sample))
+    /// Number of images.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// Class names in class order.
+    pub fn classes(&self) -> &'a [String] {
+        &self.samples.classes
+    }
+
+    /// The images.
+    pub fn iter(&self) -> impl Iterator<Item = &'a Sample> + Clone {
+        let samples: &'a Samples = self.samples;
+        self.rows.iter().map(|&row| &samples.rows[row as usize])
+    }
+
+    /// Rows of the source, candidates or not.
+    pub(crate) fn source_len(&self) -> usize {
+        self.samples.rows.len()
+    }
+
+    pub(crate) fn path(&self, row: u32) -> Cow<'a, str> {
+        self.samples.path(row)
+    }
+
+    /// Row numbers of the source by class, each class in the order in which ties break: (content hash, row). Everything later works on
+    /// these lists, so the order of the candidates changes nothing. Images with one hash have the same bytes: which of them comes first
+    /// changes no pixel.
+    pub(crate) fn by_class(&self) -> Vec<Vec<u32>> {
+        let mut groups = vec![Vec::new(); self.samples.classes.len()];
+        self.iter().for_each(|sample| groups[sample.class_id as usize].push(sample.sample));
+        for group in &mut groups {
+            group.sort_unstable_by_key(|&row| (self.samples.rows[row as usize].content_hash, row));
+        }
+        groups
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{candidate, classes};
+    use crate::testing::samples;
 
     #[test]
-    fn ties_break_by_hash_then_path_then_sample() {
-        let one = |sample, content_hash, path: &'static str| Candidate {
-            sample,
-            class_id: 0,
-            content_hash,
-            path: path.into(),
-        };
-        let candidates = [one(4, 9, "a"), one(3, 1, "b"), one(2, 1, "a"), one(1, 1, "a")];
-        assert_eq!(by_class(&candidates, &classes(1)).expect("fine"), [[3, 2, 1, 0]]);
-    }
-
-    #[test]
-    fn strange_labels_and_repeated_samples_are_refused() {
-        let error = by_class(&[candidate(0, 2)], &classes(2)).expect_err("two classes only");
-        assert!(error.to_string().contains("label 2, but there are 2 classes"), "{error}");
-        let error = by_class(&[candidate(7, 0), candidate(7, 1)], &classes(2)).expect_err("twice");
-        assert!(error.to_string().contains("twice among the candidates: 7"), "{error}");
+    fn ties_break_by_hash_then_row_and_rows_count_once() {
+        let mut samples = samples(&[0, 0, 1, 0, 0]);
+        for (row, hash) in samples.rows.iter_mut().zip([9, 1, 5, 1, 1]) {
+            row.content_hash = hash;
+        }
+        samples.rows[4].status = Status::Bad;
+        let candidates = Candidates::among(&samples, [3, 0, 0, 2, 1, 4, 99]);
+        assert_eq!(candidates.len(), 4);
+        assert_eq!(candidates.by_class(), [vec![1, 3, 0], vec![2]]);
+        assert_eq!(Candidates::of(&samples).by_class(), candidates.by_class());
     }
 }

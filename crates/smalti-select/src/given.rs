@@ -1,7 +1,7 @@
 //! Selections made elsewhere, held to the same budget as our own.
 
 use crate::budget::{Budget, Counted};
-use crate::candidate::{Candidate, by_class};
+use crate::candidate::Candidates;
 use crate::error::{Error, Result};
 use smalti_data::tables::{Selected, Selection};
 use std::sync::Arc;
@@ -9,36 +9,31 @@ use std::sync::Arc;
 /// Holds a selection made elsewhere to the budget: each class keeps its best ranks, exactly `budget.per_class` of them.
 ///
 /// Ranks are counted anew: kept rows first, then rows that were not kept, then candidates that the selection does not mention,
-/// which are not kept. Equal ranks break by (content hash, path, sample). What is cut to the budget says so in its reason.
+/// which are not kept. Equal ranks break by (content hash, sample). What is cut to the budget says so in its reason.
 ///
 /// # Errors
 /// [`Error::Input`] for a row that is no candidate, has another class or stands twice, and for a class that keeps too few.
-pub fn from_given(
-    selection: Selection,
-    candidates: &[Candidate],
-    classes: &[String],
-    budget: &Budget,
-) -> Result<Selection> {
-    let groups = by_class(candidates, classes)?;
-    let mut given = by_candidate(selection, candidates)?;
+pub fn from_given(selection: Selection, candidates: &Candidates, budget: &Budget) -> Result<Selection> {
+    let groups = candidates.by_class();
+    let mut given = by_row(selection, candidates)?;
     let kept = |row: &Option<Selected>| row.as_ref().is_some_and(|r| r.kept);
     let counts: Vec<usize> =
-        groups.iter().map(|group| group.iter().filter(|&&i| kept(&given[i as usize])).count()).collect();
-    let quotas = budget.quotas(&counts, classes, Counted::Given)?;
+        groups.iter().map(|group| group.iter().filter(|&&row| kept(&given[row as usize])).count()).collect();
+    let quotas = budget.quotas(&counts, candidates.classes(), Counted::Given)?;
 
     let silent: Arc<str> = "not in the given selection".into();
     let mut rows = Vec::with_capacity(candidates.len());
     for (class_id, (mut group, &quota)) in groups.into_iter().zip(&quotas).enumerate() {
         // Stable over the order in which ties break: kept, then not kept, then not mentioned.
-        group.sort_by_key(|&i| match &given[i as usize] {
+        group.sort_by_key(|&row| match &given[row as usize] {
             Some(row) => (!row.kept, row.rank_in_class, false),
             None => (true, u32::MAX, true),
         });
-        for (rank, i) in group.into_iter().enumerate() {
-            let was = given[i as usize].take();
+        for (rank, sample) in group.into_iter().enumerate() {
+            let was = given[sample as usize].take();
             let within = (rank as u32) < quota;
             rows.push(Selected {
-                sample: candidates[i as usize].sample,
+                sample,
                 class_id: class_id as u32,
                 kept: within,
                 rank_in_class: rank as u32,
@@ -53,35 +48,37 @@ pub fn from_given(
     Ok(Selection { rows })
 }
 
-/// The row of each candidate, in the order of the candidates.
-fn by_candidate(selection: Selection, candidates: &[Candidate]) -> Result<Vec<Option<Selected>>> {
-    let mut positions: Vec<(u32, u32)> = candidates.iter().enumerate().map(|(i, c)| (c.sample, i as u32)).collect();
-    positions.sort_unstable();
-    let mut given: Vec<Option<Selected>> = vec![None; candidates.len()];
+/// What the selection says of each row of the source.
+fn by_row(selection: Selection, candidates: &Candidates) -> Result<Vec<Option<Selected>>> {
+    let mut classes: Vec<Option<u32>> = vec![None; candidates.source_len()];
+    candidates.iter().for_each(|sample| classes[sample.sample as usize] = Some(sample.class_id));
+    let mut given: Vec<Option<Selected>> = vec![None; candidates.source_len()];
     for row in selection.rows {
-        let Ok(at) = positions.binary_search_by_key(&row.sample, |(sample, _)| *sample) else {
+        let at = row.sample as usize;
+        let Some(class_id) = classes.get(at).copied().flatten() else {
             return Err(Error::input(
                 format!("the given selection holds sample {}, which is not a usable training image", row.sample),
                 "a selection belongs to one source; make it from this source's samples.parquet",
             ));
         };
-        let i = positions[at].1 as usize;
-        if row.class_id != candidates[i].class_id {
+        if row.class_id != class_id {
             return Err(Error::input(
                 format!(
-                    "the given selection puts sample {} (`{}`) in class {}, but its class is {}",
-                    row.sample, candidates[i].path, row.class_id, candidates[i].class_id
+                    "the given selection puts sample {} (`{}`) in class {}, but its class is {class_id}",
+                    row.sample,
+                    candidates.path(row.sample),
+                    row.class_id
                 ),
                 "a selection belongs to one source; make it from this source's samples.parquet",
             ));
         }
-        if given[i].is_some() {
+        if given[at].is_some() {
             return Err(Error::input(
                 format!("the given selection holds sample {} twice", row.sample),
                 "keep one row per sample",
             ));
         }
-        given[i] = Some(row);
+        given[at] = Some(row);
     }
     Ok(given)
 }
@@ -90,15 +87,16 @@ fn by_candidate(selection: Selection, candidates: &[Candidate]) -> Result<Vec<Op
 mod tests {
     use super::*;
     use crate::budget::OnSmallClass;
-    use crate::testing::{budget, candidate, classes};
+    use crate::testing::{budget, samples};
+    use smalti_data::tables::Samples;
 
     fn row(sample: u32, class_id: u32, kept: bool, rank_in_class: u32) -> Selected {
         Selected { sample, class_id, kept, rank_in_class, reason: "theirs".into() }
     }
 
     /// Samples 0..6 in class 0, 6..10 in class 1.
-    fn candidates() -> Vec<Candidate<'static>> {
-        (0..10).map(|sample| candidate(sample, u32::from(sample >= 6))).collect()
+    fn source() -> Samples {
+        samples(&[0, 0, 0, 0, 0, 0, 1, 1, 1, 1])
     }
 
     #[test]
@@ -107,7 +105,7 @@ mod tests {
         let rows =
             vec![row(7, 1, true, 0), row(3, 0, true, 1), row(9, 1, true, 2), row(0, 0, true, 3), row(1, 0, true, 4)];
         let two = budget(2, OnSmallClass::Refuse);
-        let held = from_given(Selection { rows }, &candidates(), &classes(2), &two).expect("enough");
+        let held = from_given(Selection { rows }, &Candidates::of(&source()), &two).expect("enough");
         assert_eq!(held.kept_of(0), [3, 0]);
         assert_eq!(held.kept_of(1), [7, 9]);
         assert_eq!(held.rows.len(), 10);
@@ -134,7 +132,7 @@ mod tests {
         };
         let with = |on_small_class| {
             let budget = Budget { per_class: 4, multiple: 2, on_small_class };
-            from_given(selection(), &candidates(), &classes(2), &budget)
+            from_given(selection(), &Candidates::of(&source()), &budget)
         };
         let error = with(OnSmallClass::Refuse).expect_err("three and two of four");
         assert!(error.to_string().ends_with("`class-0` keeps 3, `class-1` keeps 2"), "{error}");
@@ -143,8 +141,8 @@ mod tests {
         assert_eq!((fewer.kept_of(0), fewer.kept_of(1)), (vec![0, 1], vec![6, 7]));
         // A class that the selection leaves out is too small in both ways.
         let half = Selection { rows: vec![row(0, 0, true, 0)] };
-        let error =
-            from_given(half, &candidates(), &classes(2), &budget(1, OnSmallClass::Fewer)).expect_err("no class 1");
+        let one = budget(1, OnSmallClass::Fewer);
+        let error = from_given(half, &Candidates::of(&source()), &one).expect_err("no class 1");
         assert!(error.to_string().contains("`class-1` keeps 0"), "{error}");
     }
 
@@ -157,7 +155,7 @@ mod tests {
         ];
         for (rows, words) in cases {
             let one = budget(1, OnSmallClass::Refuse);
-            let error = from_given(Selection { rows }, &candidates(), &classes(2), &one).expect_err(words);
+            let error = from_given(Selection { rows }, &Candidates::of(&source()), &one).expect_err(words);
             assert!(error.to_string().contains(words), "{error}");
         }
     }

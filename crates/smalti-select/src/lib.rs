@@ -24,7 +24,7 @@ mod plan;
 mod select;
 
 pub use budget::{Budget, OnSmallClass};
-pub use candidate::Candidate;
+pub use candidate::Candidates;
 pub use error::{Error, Result};
 pub use given::from_given;
 pub use metrics::{HardEnd, METRICS, Metric, metric};

@@ -1,18 +1,31 @@
 //! What the tests of several modules share.
 
-use crate::Candidate;
 use crate::budget::{Budget, OnSmallClass};
-use smalti_data::tables::{Pass, ScoreRow, TraceRow};
+use smalti_data::tables::{Pass, Sample, Samples, ScoreRow, Split, Status, TraceRow};
 
 /// `class-0`, `class-1` and so on.
 pub fn classes(count: u32) -> Vec<String> {
     (0..count).map(|c| format!("class-{c}")).collect()
 }
 
-/// A candidate whose hash has nothing to do with its number.
-pub fn candidate(sample: u32, class_id: u32) -> Candidate<'static> {
-    let content_hash = u128::from(sample.wrapping_mul(0x9E37_79B9)) << 64;
-    Candidate { sample, class_id, content_hash, path: format!("class-{class_id}/{sample:05}.png").into() }
+/// One usable training image for each label, whose hash has nothing to do with its number.
+pub fn samples(labels: &[u32]) -> Samples {
+    let row = |(sample, &class_id): (u32, &u32)| Sample {
+        sample,
+        class_id,
+        content_hash: u128::from(sample.wrapping_mul(0x9E37_79B9)) << 64,
+        split: Split::Train,
+        width: 8,
+        height: 8,
+        bytes: 99,
+        status: Status::Ok,
+    };
+    Samples {
+        classes: classes(labels.iter().max().map_or(0, |most| most + 1)),
+        rows: (0..).zip(labels).map(row).collect(),
+        paths: (0..).zip(labels).map(|(s, class): (u32, _)| format!("class-{class}/{s:05}.png")).collect(),
+        ..Samples::default()
+    }
 }
 
 /// A score of the metric `el2n`.

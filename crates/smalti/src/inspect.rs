@@ -78,20 +78,20 @@ pub fn inspect(samples: &Samples) -> Findings {
     for sample in &samples.rows {
         let class = &mut classes[sample.class_id as usize];
         match (&sample.status, sample.split) {
-            (Status::Bad(_), _) => class.unreadable += 1,
+            (Status::Bad, _) => class.unreadable += 1,
             (Status::Ok, Split::Test) => class.test += 1,
             (Status::Ok, _) => class.train += 1,
         }
     }
     let unreadable = |(sample, cause): (&Sample, &str)| Unreadable {
-        path: sample.path.clone(),
+        path: samples.path(sample.sample).into_owned(),
         class: samples.classes[sample.class_id as usize].clone(),
         cause: cause.to_owned(),
     };
     let duplicates = duplicates(samples);
     Findings {
         images: samples.rows.len() as u64,
-        bytes: samples.rows.iter().map(|s| s.bytes).sum(),
+        bytes: samples.rows.iter().map(|s| u64::from(s.bytes)).sum(),
         warnings: warnings(samples, &classes, &duplicates),
         classes,
         sizes: sizes(samples),
@@ -120,7 +120,7 @@ fn duplicates(samples: &Samples) -> Vec<Duplicates> {
             let group: Vec<&Sample> = group.iter().map(|&row| &samples.rows[row as usize]).collect();
             let first = group[0];
             let duplicates = Duplicates {
-                paths: group.iter().map(|s| s.path.clone()).collect(),
+                paths: group.iter().map(|s| samples.path(s.sample).into_owned()).collect(),
                 across_classes: group.iter().any(|s| s.class_id != first.class_id),
                 across_splits: group.iter().any(|s| (s.split == Split::Test) != (first.split == Split::Test)),
             };
@@ -183,11 +183,9 @@ mod tests {
     use super::*;
 
     fn sample(sample: u32, class_id: u32, split: Split, hash: u128) -> Sample {
-        let path = format!("{class_id}/{sample}");
         Sample {
             sample,
             content_hash: hash,
-            path,
             class_id,
             split,
             width: 10 + sample,
@@ -199,7 +197,7 @@ mod tests {
 
     #[test]
     fn counts_sizes_duplicates_and_leaks() {
-        let bad = Sample { status: Status::Bad("cut".into()), width: 0, height: 0, ..sample(3, 1, Split::Train, 9) };
+        let bad = Sample { status: Status::Bad, width: 0, height: 0, ..sample(3, 1, Split::Train, 9) };
         let rows = vec![
             sample(0, 0, Split::Train, 1),
             sample(1, 0, Split::Test, 1),
@@ -207,7 +205,12 @@ mod tests {
             bad,
             sample(4, 1, Split::Train, 9),
         ];
-        let found = inspect(&Samples { classes: vec!["a".into(), "b".into()], rows });
+        let found = inspect(&Samples {
+            classes: vec!["a".into(), "b".into()],
+            paths: rows.iter().map(|s| format!("{}/{}", s.class_id, s.sample)).collect(),
+            rows,
+            causes: [(3, "cut".to_owned())].into(),
+        });
         assert_eq!((found.images, found.bytes), (5, 25));
         let counts: Vec<_> = found.classes.iter().map(|c| (c.train, c.test, c.unreadable)).collect();
         assert_eq!(counts, [(1, 1, 0), (2, 0, 1)]);
@@ -226,7 +229,7 @@ mod tests {
     fn a_class_order_that_depends_on_the_reader_is_warned_of() {
         let warned = |names: &[&str]| {
             let classes = names.iter().map(|n| (*n).to_owned()).collect();
-            inspect(&Samples { classes, rows: vec![] }).warnings.iter().any(|w| w.contains("timm"))
+            inspect(&Samples { classes, ..Samples::default() }).warnings.iter().any(|w| w.contains("timm"))
         };
         assert!(warned(&["1", "10", "2"]));
         assert!(!warned(&["01", "02", "10"]));

@@ -44,11 +44,21 @@ pub fn scan_with_progress(source: &Source, ui: &Ui) -> Result<Samples> {
     Ok(samples)
 }
 
+/// Whether a table made earlier lists exactly the images of this source.
+pub fn lists(source: &Source, samples: &Samples) -> bool {
+    let same = |row: u32, class_id| source.class_id(row) == class_id && *source.path(row) == *samples.path(row);
+    samples.rows.len() == source.len() && samples.rows.iter().all(|s| same(s.sample, s.class_id))
+}
+
 /// Names the first unreadable images.
 pub fn warn_of_bad(samples: &Samples, ui: &Ui) {
     let bad: Vec<_> = samples.bad().collect();
     for (sample, cause) in bad.iter().take(5) {
-        ui.warn(format!("skipped `{}` (class `{}`): {cause}", sample.path, samples.classes[sample.class_id as usize]));
+        ui.warn(format!(
+            "skipped `{}` (class `{}`): {cause}",
+            samples.path(sample.sample),
+            samples.classes[sample.class_id as usize]
+        ));
     }
     if bad.len() > 5 {
         ui.warn(format!("skipped {} in all; `smalti inspect` lists them", count(bad.len() as u64, "unreadable image")));
@@ -86,7 +96,8 @@ impl TrainSet {
         let scanned = Scanned::open(path, options, ui)?;
         let manifest = scanned.source.manifest();
         if let (Some(_), Some((sample, cause))) = (manifest, scanned.samples.bad().next()) {
-            let what = format!("the set `{}` is damaged: `{}`: {cause}", path.display(), sample.path);
+            let what =
+                format!("the set `{}` is damaged: `{}`: {cause}", path.display(), scanned.samples.path(sample.sample));
             return Err(failure(
                 what,
                 "compress again with --force, or restore the file; `smalti verify` checks all of them",
@@ -107,7 +118,7 @@ impl TrainSet {
         Ok(TrainSet {
             layout,
             classes: scanned.source.classes().to_vec(),
-            image_bytes: scanned.samples.usable(Split::Train).map(|s| s.bytes).sum(),
+            image_bytes: scanned.samples.usable(Split::Train).map(|s| u64::from(s.bytes)).sum(),
             label_bytes: usable * LABEL_BYTES,
             shown,
             scanned,
@@ -185,9 +196,7 @@ impl TestSet {
         if samples.usable(Split::Holdout).next().is_none() {
             return Err(failure("the set was made without a hold-out", "compress again with --holdout 0.1"));
         }
-        let same = source.len() == samples.rows.len()
-            && samples.rows.iter().all(|s| source.path(s.sample) == s.path && source.class_id(s.sample) == s.class_id);
-        if !same {
+        if !lists(&source, &samples) {
             let what = format!("`{}` is not the source that the hold-out was taken from", source.location().display());
             return Err(failure(what, "give --test the folder or file that was compressed"));
         }

@@ -138,8 +138,8 @@ fn a_source_that_changes_under_a_run_is_named() {
     run(random(&source, &out), 0);
     let manifest = Manifest::read(&out).expect("finished");
     let samples = Samples::read(&dir.path().join("set.run/samples.parquet")).expect("samples");
-    let used = &samples.rows[manifest.images[0].tiles[0].sample as usize].path;
-    let file = source.join(used);
+    let used = samples.path(manifest.images[0].tiles[0].sample);
+    let file = source.join(&*used);
     let before = std::fs::read(&file).expect("there");
     // The set is gone but the scan is still known, as after a kill between scan and write.
     for (change, words) in [(Some(b"other".as_slice()), "has other bytes than at the scan"), (None, "no longer reads")]
@@ -152,7 +152,7 @@ fn a_source_that_changes_under_a_run_is_named() {
         let listed = change.is_some();
         let (_, stderr) = run(random(&source, &out), if listed { 1 } else { 0 });
         if listed {
-            assert!(stderr.contains(words) && stderr.contains(used.as_str()) && stderr.contains("--force"), "{stderr}");
+            assert!(stderr.contains(words) && stderr.contains(&*used) && stderr.contains("--force"), "{stderr}");
             assert!(!out.join("manifest.json").exists(), "nothing half-visible");
         } else {
             // A file that is gone before the listing is no part of the source: it is scanned anew.
@@ -305,7 +305,7 @@ fn damage_and_compress(source: &Path, step: usize) -> BTreeMap<&'static str, usi
     assert_eq!(samples.bad().count(), skipped.len());
     let manifest = Manifest::read(&out).expect("finished");
     let used = manifest.images.iter().flat_map(|image| &image.tiles);
-    assert!(used.into_iter().all(|tile| !skipped.contains_key(&samples.rows[tile.sample as usize].path)));
+    assert!(used.into_iter().all(|tile| !skipped.contains_key(&*samples.path(tile.sample))));
     done.insert("named by compress", skipped.len());
     done
 }

@@ -1,5 +1,6 @@
 //! Which columns of a Parquet file hold images and labels, and what one cell of an image column holds.
 
+use super::names::Names;
 use crate::error::{Error, Result};
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::cast;
@@ -109,14 +110,14 @@ pub(super) fn is_text(kind: &DataType) -> bool {
     }
 }
 
-/// The stored name of each row, where it has one.
-pub(super) fn stored_paths(batch: &RecordBatch, image: &ImageColumn) -> Vec<Option<Box<str>>> {
+/// Adds the stored name of each row to `names`, empty where it has none.
+pub(super) fn stored_paths(batch: &RecordBatch, image: &ImageColumn, names: &mut Names) {
     let column = image.path.and_then(|_| batch.column_by_name(&image.name)?.as_struct_opt());
     let paths = column.and_then(|column| cast(column.column_by_name("path")?, &DataType::Utf8).ok());
-    let Some((column, paths)) = column.zip(paths) else { return vec![None; batch.num_rows()] };
+    let Some((column, paths)) = column.zip(paths) else { return (0..batch.num_rows()).for_each(|_| names.push(&[])) };
     let paths = paths.as_string::<i32>();
-    (0..batch.num_rows())
-        .map(|at| Some(paths.value(at)).filter(|path| !column.is_null(at) && !paths.is_null(at) && !path.is_empty()))
-        .map(|path| path.map(Box::from))
-        .collect()
+    for at in 0..batch.num_rows() {
+        let named = !column.is_null(at) && !paths.is_null(at);
+        names.push(if named { paths.value(at).as_bytes() } else { &[] });
+    }
 }

@@ -3,10 +3,11 @@
 //! Class = top-level folder, sorted as text ("1", "10", "2"); images at any depth below it, links followed; folders sorted by their
 //! whole path, files sorted inside each. One level above the classes may name splits. Hidden folders are no classes.
 
+use super::names::Names;
 use super::{Each, MAX_IMAGE_BYTES, row_number, split_word};
 use crate::error::{Error, Result};
 use crate::manifest::Manifest;
-use crate::tables::Split;
+use crate::tables::{PathList, Split};
 use rayon::prelude::*;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
@@ -23,25 +24,6 @@ pub(super) struct Listing {
     root: PathBuf,
     folders: Vec<Folder>,
     names: Names,
-}
-
-/// File names, one after the other in one piece of memory: a large folder has millions.
-#[derive(Default)]
-struct Names {
-    bytes: Vec<u8>,
-    ends: Vec<usize>,
-}
-
-impl Names {
-    fn push(&mut self, name: &OsStr) {
-        self.bytes.extend_from_slice(name.as_bytes());
-        self.ends.push(self.bytes.len());
-    }
-
-    fn get(&self, at: usize) -> &OsStr {
-        let start = at.checked_sub(1).map_or(0, |before| self.ends[before]);
-        OsStr::from_bytes(&self.bytes[start..self.ends[at]])
-    }
 }
 
 /// One folder that holds images.
@@ -110,14 +92,20 @@ pub(super) fn of_manifest(root: &Path, manifest: &Manifest) -> Listing {
         if !known {
             listing.folders.push(Folder { path: folder.into(), class_id: image.class_id, split: Split::Train, first });
         }
-        listing.names.push(OsStr::new(name));
+        listing.names.push(name.as_bytes());
     }
     listing
 }
 
+impl PathList for Listing {
+    fn path(&self, row: u32) -> String {
+        self.below(row).to_string_lossy().into_owned()
+    }
+}
+
 impl super::Listing for Listing {
     fn len(&self) -> usize {
-        self.names.ends.len()
+        self.names.len()
     }
 
     fn class_id(&self, row: u32) -> u32 {
@@ -128,14 +116,9 @@ impl super::Listing for Listing {
         self.folder(row).split
     }
 
-    fn path(&self, row: u32) -> String {
-        let path = self.folder(row).path.join(self.names.get(row as usize));
-        path.to_string_lossy().into_owned()
-    }
-
     fn for_each(&self, rows: &[u32], each: Each) -> Result<()> {
         rows.par_iter().for_each(|&row| {
-            let path = self.root.join(&self.folder(row).path).join(self.names.get(row as usize));
+            let path = self.root.join(self.below(row));
             each(row, read(&path));
         });
         Ok(())
@@ -143,6 +126,11 @@ impl super::Listing for Listing {
 }
 
 impl Listing {
+    /// The path of an image below the root.
+    fn below(&self, row: u32) -> PathBuf {
+        self.folder(row).path.join(OsStr::from_bytes(self.names.get(row as usize)))
+    }
+
     fn folder(&self, row: u32) -> &Folder {
         let after = self.folders.partition_point(|folder| folder.first <= row);
         &self.folders[after - 1]
@@ -152,18 +140,18 @@ impl Listing {
     fn add_split(&mut self, split_path: &Path, classes: &[OsString], split: Split) -> Result<()> {
         let mut empty = Vec::new();
         for (class_id, class) in (0..).zip(classes) {
-            let before = self.names.ends.len();
+            let before = self.names.len();
             let mut found = Vec::new();
             walk(&self.root, &split_path.join(class), &mut Vec::new(), &mut found)?;
             // As Python sorts the walk: by the whole path as text, not part by part.
             found.sort_by(|a, b| a.0.as_os_str().cmp(b.0.as_os_str()));
             for (path, names) in found {
-                let first = row_number(self.names.ends.len(), &self.root)?;
-                names.iter().for_each(|name| self.names.push(name));
-                row_number(self.names.ends.len(), &self.root)?;
+                let first = row_number(self.names.len(), &self.root)?;
+                names.iter().for_each(|name| self.names.push(name.as_bytes()));
+                row_number(self.names.len(), &self.root)?;
                 self.folders.push(Folder { path, class_id, split, first });
             }
-            if self.names.ends.len() == before {
+            if self.names.len() == before {
                 empty.push(format!("`{}`", split_path.join(class).display()));
             }
         }

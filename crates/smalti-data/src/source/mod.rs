@@ -10,6 +10,7 @@ mod class_map;
 mod columns;
 mod folder;
 mod labels;
+mod names;
 mod parquet;
 mod tar;
 
@@ -19,11 +20,11 @@ use crate::decode::Profile;
 use crate::error::{Error, Result};
 use crate::manifest::{self, Manifest};
 use crate::pixels::Rgb;
-use crate::tables::Split;
+use crate::tables::{PathList, Paths, Split};
 use class_map::{ClassMap, Named};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Largest encoded image in bytes; what is larger is no image and is not read.
 const MAX_IMAGE_BYTES: u64 = 1 << 30;
@@ -46,7 +47,7 @@ pub struct Source {
     location: PathBuf,
     kind: &'static str,
     classes: Vec<String>,
-    listing: Box<dyn Listing>,
+    listing: Arc<dyn Listing>,
     /// The class index of each class of the listing, where a class map gives another order.
     order: Option<Vec<u32>>,
     manifest: Option<Manifest>,
@@ -57,11 +58,10 @@ pub struct Source {
 type Each<'a> = &'a (dyn Fn(u32, Result<Vec<u8>>) + Sync);
 
 /// The images of one kind of source; the methods are those of [`Source`].
-trait Listing: Send + Sync {
+trait Listing: PathList {
     fn len(&self) -> usize;
     fn class_id(&self, row: u32) -> u32;
     fn split(&self, row: u32) -> Split;
-    fn path(&self, row: u32) -> String;
     fn for_each(&self, rows: &[u32], each: Each) -> Result<()>;
 }
 
@@ -95,7 +95,7 @@ impl Source {
             Some(found) => found,
             None if metadata.is_dir() => {
                 let (classes, listing) = folder::list(path)?;
-                ("folder", Named::Names(classes), Box::new(listing) as Box<dyn Listing>)
+                ("folder", Named::Names(classes), Arc::new(listing) as Arc<dyn Listing>)
             }
             None => {
                 let what = format!("`{}` is neither a folder nor a Parquet or tar file", path.display());
@@ -122,10 +122,10 @@ impl Source {
 
     /// The images of the set in `path`, which its manifest describes whether or not it is written yet.
     pub(crate) fn of_manifest(path: &Path, manifest: Manifest, profile: Profile) -> Result<Source> {
-        let (kind, listing): (_, Box<dyn Listing>) = match manifest.format {
-            format if format.has_folder() => ("folder", Box::new(folder::of_manifest(path, &manifest))),
-            format if format.has_parquet() => ("parquet", Box::new(parquet::of_manifest(path, &manifest)?)),
-            _ => ("webdataset", Box::new(tar::of_manifest(path, &manifest)?)),
+        let (kind, listing): (_, Arc<dyn Listing>) = match manifest.format {
+            format if format.has_folder() => ("folder", Arc::new(folder::of_manifest(path, &manifest))),
+            format if format.has_parquet() => ("parquet", Arc::new(parquet::of_manifest(path, &manifest)?)),
+            _ => ("webdataset", Arc::new(tar::of_manifest(path, &manifest)?)),
         };
         Ok(Source {
             location: path.to_owned(),
@@ -201,6 +201,11 @@ impl Source {
         self.listing.path(row)
     }
 
+    /// All of [`Source::path`], without a copy of them.
+    pub fn paths(&self) -> Paths {
+        Paths::listed(self.listing.clone())
+    }
+
     /// Hands the encoded bytes of `rows` to `each`, in any order, from the threads of the current rayon pool.
     ///
     /// An image that cannot be read is an error for its row. Memory holds a few images per thread.
@@ -246,7 +251,7 @@ impl Source {
 }
 
 /// What is found in Parquet or tar files: the kind of source, its classes, its images.
-type Found = (&'static str, Named, Box<dyn Listing>);
+type Found = (&'static str, Named, Arc<dyn Listing>);
 
 /// Opens a Parquet or tar file, or those in a folder; none where there are none.
 fn packed(path: &Path, options: &SourceOptions) -> Result<Option<Found>> {
@@ -257,11 +262,11 @@ fn packed(path: &Path, options: &SourceOptions) -> Result<Option<Found>> {
     let found: Found = match (tables.is_empty(), archives.is_empty() || beside) {
         (false, _) => {
             let (named, listing) = parquet::list(&tables, options)?;
-            ("parquet", named, Box::new(listing))
+            ("parquet", named, Arc::new(listing))
         }
         (true, false) => {
             let (named, listing) = tar::list(&archives, options)?;
-            ("webdataset", named, Box::new(listing))
+            ("webdataset", named, Arc::new(listing))
         }
         (true, true) => return Ok(None),
     };

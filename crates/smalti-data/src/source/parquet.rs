@@ -6,10 +6,11 @@
 use super::class_map::Named;
 use super::columns::{ImageColumn, bytes_at, image_column, label_column, leaf, stored_paths};
 use super::labels::{self, Labels};
+use super::names::Names;
 use super::{Each, SourceOptions, class_label, row_number, splits_of};
 use crate::error::{Error, Result};
 use crate::manifest::Manifest;
-use crate::tables::{self, Split};
+use crate::tables::{self, PathList, Split};
 use ::parquet::arrow::ProjectionMask;
 use ::parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder, RowSelection,
@@ -35,7 +36,8 @@ const LIST_ROWS: usize = 8192;
 pub(super) struct Listing {
     tables: Vec<Table>,
     labels: Vec<u32>,
-    paths: Vec<Option<Box<str>>>,
+    /// Stored names, empty where there is none.
+    paths: Names,
 }
 
 /// One opened file.
@@ -51,7 +53,7 @@ struct Table {
 /// Lists some files, which must agree in their classes; returns class names and rows.
 pub(super) fn list(paths: &[PathBuf], options: &SourceOptions) -> Result<(Named, Listing)> {
     let splits = splits_of(paths)?;
-    let mut listing = Listing { tables: Vec::new(), labels: Vec::new(), paths: Vec::new() };
+    let mut listing = Listing { tables: Vec::new(), labels: Vec::new(), paths: Names::default() };
     let mut labels = Labels::default();
     for (path, split) in paths.iter().zip(splits) {
         listing.add(path, split, options, &mut labels)?;
@@ -62,7 +64,7 @@ pub(super) fn list(paths: &[PathBuf], options: &SourceOptions) -> Result<(Named,
 
 /// The rows of a compressed set in Parquet alone.
 pub(super) fn of_manifest(root: &Path, manifest: &Manifest) -> Result<Listing> {
-    let mut listing = Listing { tables: Vec::new(), labels: Vec::new(), paths: Vec::new() };
+    let mut listing = Listing { tables: Vec::new(), labels: Vec::new(), paths: Names::default() };
     let mut labels = Labels::default();
     for file in &manifest.parquet {
         listing.add(&root.join(&file.file), Split::Train, &SourceOptions::default(), &mut labels)?;
@@ -77,6 +79,18 @@ pub(super) fn of_manifest(root: &Path, manifest: &Manifest) -> Result<Listing> {
     Ok(listing)
 }
 
+impl PathList for Listing {
+    fn path(&self, row: u32) -> String {
+        match self.paths.get(row as usize) {
+            [] => {
+                let table = self.table(row);
+                format!("{}#{}", table.path.file_name().unwrap_or_default().to_string_lossy(), row - table.first)
+            }
+            path => String::from_utf8_lossy(path).into_owned(),
+        }
+    }
+}
+
 impl super::Listing for Listing {
     fn len(&self) -> usize {
         self.labels.len()
@@ -88,16 +102,6 @@ impl super::Listing for Listing {
 
     fn split(&self, row: u32) -> Split {
         self.table(row).split
-    }
-
-    fn path(&self, row: u32) -> String {
-        match &self.paths[row as usize] {
-            Some(path) => path.to_string(),
-            None => {
-                let table = self.table(row);
-                format!("{}#{}", table.path.file_name().unwrap_or_default().to_string_lossy(), row - table.first)
-            }
-        }
     }
 
     fn for_each(&self, rows: &[u32], each: Each) -> Result<()> {
@@ -143,7 +147,7 @@ impl Listing {
         while let Some(batch) = tables::next_batch(path, &mut reader)? {
             let row = self.labels.len() - first as usize;
             labels::of_batch(&batch, &label, (path, row), labels, &mut self.labels)?;
-            self.paths.extend(stored_paths(&batch, &image));
+            stored_paths(&batch, &image, &mut self.paths);
             row_number(self.labels.len(), path)?;
         }
         if (self.labels.len() - first as usize) as i64 != metadata.metadata().file_metadata().num_rows() {

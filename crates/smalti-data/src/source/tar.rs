@@ -7,10 +7,11 @@
 
 use super::class_map::{ClassMap, Named};
 use super::labels::{Labels, Place};
+use super::names::Names;
 use super::{EXTENSIONS, Each, MAX_IMAGE_BYTES, SourceOptions, row_number, split_word, splits_of};
 use crate::error::{Error, Result};
 use crate::manifest::Manifest;
-use crate::tables::Split;
+use crate::tables::{PathList, Split};
 use ::tar::{Archive, EntryType, PaxExtensions};
 use rayon::prelude::*;
 use std::fs::File;
@@ -32,7 +33,7 @@ const JSON_LABELS: [&str; 3] = ["label", "class_id", "cls"];
 pub(super) struct Listing {
     shards: Vec<Shard>,
     rows: Vec<Row>,
-    names: Vec<Box<str>>,
+    names: Names,
 }
 
 /// One archive.
@@ -62,7 +63,7 @@ struct Member {
 /// Lists some archives; returns class names and rows.
 pub(super) fn list(paths: &[PathBuf], options: &SourceOptions) -> Result<(Named, Listing)> {
     let splits = splits_of(paths)?;
-    let mut listing = Listing { shards: Vec::new(), rows: Vec::new(), names: Vec::new() };
+    let mut listing = Listing { shards: Vec::new(), rows: Vec::new(), names: Names::default() };
     let mut labels = Labels::default();
     for (path, split) in paths.iter().zip(splits) {
         labels.expect(class_names(path)?, path)?;
@@ -76,7 +77,7 @@ pub(super) fn list(paths: &[PathBuf], options: &SourceOptions) -> Result<(Named,
 
 /// The images of a compressed set in tar files alone, in the manifest's order.
 pub(super) fn of_manifest(root: &Path, manifest: &Manifest) -> Result<Listing> {
-    let mut listing = Listing { shards: Vec::new(), rows: Vec::new(), names: Vec::new() };
+    let mut listing = Listing { shards: Vec::new(), rows: Vec::new(), names: Names::default() };
     for file in &manifest.webdataset {
         listing.add(&root.join(&file.file), Split::Train, None, &mut Labels::default())?;
     }
@@ -86,18 +87,20 @@ pub(super) fn of_manifest(root: &Path, manifest: &Manifest) -> Result<Listing> {
     };
     // The key of a sample is the number of its image; samples lie shuffled.
     let number = |name: &str| key_and_suffix(name.rsplit('/').next()?)?.0.parse::<usize>().ok();
-    let mut rows: Vec<Option<(Row, Box<str>)>> = manifest.images.iter().map(|_| None).collect();
-    for (row, name) in listing.rows.drain(..).zip(listing.names.drain(..)) {
+    let mut rows: Vec<Option<(Row, usize)>> = manifest.images.iter().map(|_| None).collect();
+    for (at, row) in listing.rows.drain(..).enumerate() {
+        let name = String::from_utf8_lossy(listing.names.get(at));
         let place =
             number(&name).and_then(|at| rows.get_mut(at)).filter(|place| place.is_none()).ok_or_else(differs)?;
-        *place = Some((row, name));
+        *place = Some((row, at));
     }
+    let mut names = Names::default();
     for (row, image) in rows.into_iter().zip(&manifest.images) {
-        let (row, name) = row.filter(|(row, _)| row.class_id == image.class_id).ok_or_else(differs)?;
+        let (row, at) = row.filter(|(row, _)| row.class_id == image.class_id).ok_or_else(differs)?;
         listing.rows.push(row);
-        listing.names.push(name);
+        names.push(listing.names.get(at));
     }
-    Ok(listing)
+    Ok(Listing { names, ..listing })
 }
 
 /// The class names in a list beside an archive, or above the `data` folder that it lies in.
@@ -108,6 +111,14 @@ fn class_names(archive: &Path) -> Result<Option<Vec<String>>> {
     match lists.into_iter().find(|path| path.is_file()) {
         Some(path) => Ok(Some(ClassMap::read(&path)?.into_names())),
         None => Ok(None),
+    }
+}
+
+impl PathList for Listing {
+    fn path(&self, row: u32) -> String {
+        let shard = &self.shards[self.rows[row as usize].shard as usize].path;
+        let name = String::from_utf8_lossy(self.names.get(row as usize));
+        format!("{}/{name}", shard.file_name().unwrap_or_default().to_string_lossy())
     }
 }
 
@@ -122,11 +133,6 @@ impl super::Listing for Listing {
 
     fn split(&self, row: u32) -> Split {
         self.rows[row as usize].split
-    }
-
-    fn path(&self, row: u32) -> String {
-        let shard = &self.shards[self.rows[row as usize].shard as usize].path;
-        format!("{}/{}", shard.file_name().unwrap_or_default().to_string_lossy(), self.names[row as usize])
     }
 
     fn for_each(&self, rows: &[u32], each: Each) -> Result<()> {
@@ -176,7 +182,7 @@ impl Listing {
                 class_id,
                 split,
             });
-            self.names.push(name.into());
+            self.names.push(name.as_bytes());
             row_number(self.rows.len(), path).map(|_| ())
         };
         if labelled {

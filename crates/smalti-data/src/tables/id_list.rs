@@ -3,10 +3,10 @@
 //! An image is named by its path inside the source (as in `samples.parquet`), by its content hash (32 hexadecimal digits), or by its row
 //! number. Blank lines and lines that begin with `#` are skipped. The order of the lines is the order of preference.
 
-use super::{Sample, Samples, Selected, Selection, Split, Status};
+use super::{Samples, Selected, Selection, Split, Status};
 use crate::error::{Error, Result};
 use crate::files;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -22,8 +22,16 @@ pub fn is_list(path: &Path) -> bool {
 pub fn write(path: &Path, selection: &Selection, samples: &Samples) -> Result<()> {
     let mut kept: Vec<&Selected> = selection.rows.iter().filter(|row| row.kept).collect();
     kept.sort_by_key(|row| (row.class_id, row.rank_in_class));
-    let known = Known::of(samples);
-    let lines: String = kept.iter().map(|row| known.name(&samples.rows[row.sample as usize]) + "\n").collect();
+    let hash = |row: u32| format!("{:032x}", samples.rows[row as usize].content_hash);
+    let names: Vec<[String; 2]> =
+        kept.iter().map(|row| [samples.path(row.sample).into_owned(), hash(row.sample)]).collect();
+    let known = Lookup::of(names.iter().flatten().map(String::as_str), samples);
+    // A name that reads back: the path, else the content hash, else the row.
+    let line = |(row, names): (&&Selected, &[String; 2])| {
+        let back = names.iter().find(|name| is_plain(name) && known.row(name) == Ok(row.sample));
+        back.cloned().unwrap_or_else(|| row.sample.to_string()) + "\n"
+    };
+    let lines: String = kept.iter().zip(&names).map(line).collect();
     files::write_bytes(path, lines.as_bytes())
 }
 
@@ -35,12 +43,12 @@ pub fn read(path: &Path, samples: &Samples) -> Result<Selection> {
     let bytes = files::read(path)?;
     let text = String::from_utf8(bytes)
         .map_err(|_| Error::input(format!("`{}` is not UTF-8 text", path.display()), "write one image a line"))?;
-    let known = Known::of(samples);
+    let lines = (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty() && !line.starts_with('#'));
+    let known = Lookup::of(lines.clone().map(|(_, line)| line.trim()), samples);
     let mut seen = HashSet::new();
     let mut rows = Vec::new();
     let reason: Arc<str> = "given".into();
-    for (number, line) in (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty() && !line.starts_with('#'))
-    {
+    for (number, line) in lines {
         let wrong = |how: &str| {
             let what = format!("line {number} of `{}`, `{}`, {how}", path.display(), line.trim());
             Error::input(what, "name training images of this source: path, content hash or row, as in samples.parquet")
@@ -65,66 +73,75 @@ pub fn read(path: &Path, samples: &Samples) -> Result<Selection> {
     Ok(Selection { rows })
 }
 
-/// The rows of a source in the order of their names: eight bytes a row, where maps would cost a hundred.
-struct Known<'a> {
-    samples: &'a [Sample],
-    by_path: Vec<u32>,
-    by_hash: Vec<u32>,
+/// What some names mean in a source, found in one pass over it: memory for the names asked for, not for the source.
+struct Lookup {
+    by_path: HashMap<String, Rows>,
+    by_hash: HashMap<u128, Rows>,
+    len: usize,
 }
 
-impl<'a> Known<'a> {
-    fn of(samples: &'a Samples) -> Known<'a> {
-        let samples = samples.rows.as_slice();
-        let all: Vec<u32> = (0..).take(samples.len()).collect();
-        let mut known = Known { samples, by_path: all.clone(), by_hash: all };
-        known.by_path.sort_unstable_by(|&a, &b| known.samples[a as usize].path.cmp(&known.samples[b as usize].path));
-        known.by_hash.sort_unstable_by_key(|&row| known.samples[row as usize].content_hash);
-        known
+/// The rows that one name fits.
+#[derive(Clone, Copy)]
+enum Rows {
+    None,
+    One(u32),
+    Several,
+}
+
+impl Rows {
+    fn add(&mut self, row: u32) {
+        *self = if matches!(self, Rows::None) { Rows::One(row) } else { Rows::Several };
+    }
+}
+
+impl Lookup {
+    fn of<'a>(names: impl Iterator<Item = &'a str> + Clone, samples: &Samples) -> Lookup {
+        let mut by_path: HashMap<String, Rows> = names.clone().map(|name| (name.to_owned(), Rows::None)).collect();
+        let mut by_hash: HashMap<u128, Rows> = names.filter_map(hash_in).map(|hash| (hash, Rows::None)).collect();
+        for sample in &samples.rows {
+            if let Some(rows) = by_path.get_mut(&*samples.path(sample.sample)) {
+                rows.add(sample.sample);
+            }
+            if let Some(rows) = by_hash.get_mut(&sample.content_hash) {
+                rows.add(sample.sample);
+            }
+        }
+        Lookup { by_path, by_hash, len: samples.rows.len() }
     }
 
-    /// The rows that compare as equal.
-    fn equal<'b>(&self, sorted: &'b [u32], compare: impl Fn(&Sample) -> std::cmp::Ordering) -> &'b [u32] {
-        let of = |row: &u32| compare(&self.samples[*row as usize]);
-        let first = sorted.partition_point(|row| of(row).is_lt());
-        let count = sorted[first..].partition_point(|row| of(row).is_eq());
-        &sorted[first..first + count]
-    }
-
-    /// A name that reads back: the path, else the content hash, else the row.
-    fn name(&self, sample: &Sample) -> String {
-        let hash = format!("{:032x}", sample.content_hash);
-        let row = sample.sample.to_string();
-        let plain = |name: &String| !name.starts_with('#') && name.trim() == name && !name.contains(['\n', '\r']);
-        let back = |name: &String| plain(name) && self.row(name) == Ok(sample.sample);
-        [sample.path.clone(), hash].into_iter().find(back).unwrap_or(row)
-    }
-
+    /// The row of one of the names.
     fn row(&self, name: &str) -> std::result::Result<u32, &'static str> {
-        let one = |rows: &[u32]| match rows {
-            [] => None,
-            [row] => Some(Ok(*row)),
-            _ => Some(Err("names several images")),
-        };
-        let of_path = || one(self.equal(&self.by_path, |sample| sample.path.as_str().cmp(name)));
-        let of_hash = || {
-            let hash =
-                Some(name).filter(|name| name.len() == 32).and_then(|name| u128::from_str_radix(name, 16).ok())?;
-            one(self.equal(&self.by_hash, |sample| sample.content_hash.cmp(&hash)))
-        };
-        let of_row = || name.parse().ok().filter(|&row: &u32| (row as usize) < self.samples.len()).map(Ok);
-        of_path().or_else(of_hash).or_else(of_row).unwrap_or(Err("is not in the source"))
+        let of_path = self.by_path.get(name);
+        let of_hash = hash_in(name).and_then(|hash| self.by_hash.get(&hash));
+        let of_row = name.parse().ok().filter(|&row: &u32| (row as usize) < self.len).map(Rows::One);
+        let meant = [of_path, of_hash].into_iter().flatten().find(|rows| !matches!(rows, Rows::None));
+        match meant.copied().or(of_row) {
+            Some(Rows::One(row)) => Ok(row),
+            Some(Rows::Several) => Err("names several images"),
+            Some(Rows::None) | None => Err("is not in the source"),
+        }
     }
+}
+
+/// The content hash that a name may be.
+fn hash_in(name: &str) -> Option<u128> {
+    Some(name).filter(|name| name.len() == 32).and_then(|name| u128::from_str_radix(name, 16).ok())
+}
+
+/// Whether a line of the list holds this name as it is.
+fn is_plain(name: &str) -> bool {
+    !name.is_empty() && !name.starts_with('#') && name.trim() == name && !name.contains(['\n', '\r'])
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tables::Sample;
 
     fn samples() -> Samples {
-        let row = |sample: u32, path: &str, split| Sample {
+        let row = |(sample, split): (u32, Split)| Sample {
             sample,
             content_hash: u128::from(sample) + 1,
-            path: path.to_owned(),
             class_id: sample % 2,
             split,
             width: 1,
@@ -132,15 +149,14 @@ mod tests {
             bytes: 1,
             status: Status::Ok,
         };
-        let rows = vec![
-            row(0, "a/x.png", Split::Train),
-            row(1, "b/x.png", Split::Train),
-            row(2, " odd", Split::Train),
-            row(3, "twice", Split::Train),
-            row(4, "twice", Split::Train),
-            row(5, "test.png", Split::Test),
-        ];
-        Samples { classes: vec!["a".to_owned(), "b".to_owned()], rows }
+        let paths = ["a/x.png", "b/x.png", " odd", "twice", "twice", "test.png"];
+        let splits = [Split::Train, Split::Train, Split::Train, Split::Train, Split::Train, Split::Test];
+        Samples {
+            classes: vec!["a".to_owned(), "b".to_owned()],
+            rows: (0..).zip(splits).map(row).collect(),
+            paths: paths.iter().collect(),
+            ..Samples::default()
+        }
     }
 
     fn list(text: &str) -> Result<Selection> {

@@ -10,12 +10,15 @@
 //! [`id_list`] is a selection as plain text. `B3SUMS` beside the tables holds their hashes.
 
 pub mod id_list;
+mod paths;
 pub mod samples;
 pub mod scores;
 pub mod selection;
 mod sums;
 pub mod trace;
 
+pub(crate) use paths::PathList;
+pub use paths::Paths;
 pub use samples::{Sample, Samples, Split, Status};
 pub use scores::ScoreRow;
 pub use selection::{Selected, Selection};

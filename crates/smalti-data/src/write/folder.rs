@@ -170,7 +170,7 @@ impl Job<'_> {
         let sample = &self.samples.rows[row as usize];
         let changed = |cause: String| {
             Error::input(
-                format!("the source changed while the set was being made: `{}` {cause}", sample.path),
+                format!("the source changed while the set was being made: `{}` {cause}", self.samples.path(row)),
                 "run the same command again with --force, so that the source is scanned anew",
             )
         };

@@ -196,12 +196,12 @@ fn check_plan(samples: &Samples, plan: &Plan, spec: &SetSpec) -> Result<()> {
                     return wrong(format!("the samples are not in source order at row {row}"));
                 }
                 Some(sample) if sample.class_id != image.class_id => {
-                    return wrong(format!("{name} would hold `{}` of class {}", sample.path, sample.class_id));
+                    return wrong(format!("{name} would hold `{}` of class {}", samples.path(row), sample.class_id));
                 }
                 Some(sample) if sample.status != Status::Ok => {
-                    return wrong(format!("{name} would hold the unreadable `{}`", sample.path));
+                    return wrong(format!("{name} would hold the unreadable `{}`", samples.path(row)));
                 }
-                Some(sample) if !seen.insert(row) => return wrong(format!("`{}` is planned twice", sample.path)),
+                Some(_) if !seen.insert(row) => return wrong(format!("`{}` is planned twice", samples.path(row))),
                 Some(_) => {}
                 None => return wrong(format!("{name} names row {row} of {}", samples.rows.len())),
             }

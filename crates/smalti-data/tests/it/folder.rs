@@ -142,7 +142,8 @@ fn a_scan_names_bad_images_and_does_not_depend_on_threads() {
     assert_eq!(counted.into_inner(), 6);
     assert_eq!(samples, crate::util::with_threads(4, || scan(&source, &|_| ())).expect("scanned"));
     assert_eq!(samples.usable(Split::Train).count(), 3);
-    let bad: Vec<(&str, &str)> = samples.bad().map(|(sample, cause)| (sample.path.as_str(), cause)).collect();
+    let paths: Vec<_> = samples.bad().map(|(sample, _)| samples.path(sample.sample)).collect();
+    let bad: Vec<(&str, &str)> = paths.iter().zip(samples.bad()).map(|(path, (_, cause))| (&**path, cause)).collect();
     assert_eq!(bad.iter().map(|b| b.0).collect::<Vec<_>>(), ["b/cut.png", "b/empty.jpg", "b/page.jpg"]);
     assert!(bad[1].1.contains("empty") && bad[2].1.contains("web page"), "{bad:?}");
     let sample = &samples.rows[3];

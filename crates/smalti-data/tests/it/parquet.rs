@@ -90,7 +90,8 @@ fn rows_without_bytes_are_bad_rows_not_errors() {
         10,
     );
     let samples = scan(&open(&path), &|_| ()).expect("scanned");
-    let bad: Vec<(&str, &str)> = samples.bad().map(|(sample, cause)| (sample.path.as_str(), cause)).collect();
+    let paths: Vec<_> = samples.bad().map(|(sample, _)| samples.path(sample.sample)).collect();
+    let bad: Vec<(&str, &str)> = paths.iter().zip(samples.bad()).map(|(path, (_, cause))| (&**path, cause)).collect();
     assert!(bad[0] == ("a.png", "the row holds no image bytes") && bad[1].0 == "b.png", "{bad:?}");
 
     write(&path, vec![("image", structs(vec![("path", names)])), ("label", labels(&[0, 0]))], None, 10);

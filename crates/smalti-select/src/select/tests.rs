@@ -3,9 +3,10 @@
 use super::*;
 use crate::budget::OnSmallClass;
 use crate::rules::{RULES, rule};
-use crate::testing::{budget, candidate, classes, score};
+use crate::testing::{budget, samples, score};
 use proptest::prelude::*;
 use smalti_data::random::{Stage, Stream};
+use smalti_data::tables::{Samples, Status};
 use std::collections::{HashMap, HashSet};
 
 const SEED: u64 = 11;
@@ -14,23 +15,28 @@ fn el2n(rows: &[ScoreRow]) -> Option<Scores<'_>> {
     Some(Scores { metric: "el2n", hard: HardEnd::High, rows })
 }
 
-/// A set with these class sizes; sample numbers are spread over the classes.
-fn toy(sizes: &[u32]) -> (Vec<Candidate<'static>>, Vec<String>) {
-    let of = |(class, &size): (usize, &u32)| {
-        let (class, stride) = (class as u32, sizes.len() as u32);
-        (0..size).map(move |i| candidate(i * stride + class, class)).collect::<Vec<_>>()
-    };
-    (sizes.iter().enumerate().flat_map(of).collect(), classes(sizes.len() as u32))
+/// A set with these class sizes; sample numbers are spread over the classes, and rows between them are unreadable.
+fn toy(sizes: &[u32]) -> Samples {
+    let (most, stride) = (*sizes.iter().max().expect("a class"), sizes.len() as u32);
+    let labels: Vec<u32> = (0..most * stride).map(|row| row % stride).collect();
+    let mut samples = samples(&labels);
+    for row in &mut samples.rows {
+        if row.sample / stride >= sizes[row.class_id as usize] {
+            row.status = Status::Bad;
+        }
+    }
+    samples
 }
 
 /// Scores from a short range, so that many tie.
-fn tied_scores(candidates: &[Candidate], seed: u64) -> Vec<ScoreRow> {
+fn tied_scores(samples: &Samples, seed: u64) -> Vec<ScoreRow> {
     let mut stream = Stream::new(seed, Stage::Demo, 0, 0);
-    candidates.iter().map(|c| score(c.sample, stream.below(6) as f32 / 4.0 - 0.5)).collect()
+    Candidates::of(samples).iter().map(|c| score(c.sample, stream.below(6) as f32 / 4.0 - 0.5)).collect()
 }
 
 /// Scores without ties.
-fn distinct_scores(candidates: &[Candidate], seed: u64) -> Vec<ScoreRow> {
+fn distinct_scores(samples: &Samples, seed: u64) -> Vec<ScoreRow> {
+    let candidates = Candidates::of(samples);
     let mut values: Vec<f32> = (0..candidates.len()).map(|i| i as f32 / 8.0).collect();
     Stream::new(seed, Stage::Demo, 0, 0).shuffle(&mut values);
     candidates.iter().zip(values).map(|(c, value)| score(c.sample, value)).collect()
@@ -47,20 +53,20 @@ proptest! {
         (images, tiles) in (1u32..5, 1u32..5),
         seed in 0u64..50,
     ) {
-        let (candidates, classes) = toy(&sizes);
-        let scores = tied_scores(&candidates, seed);
+        let samples = toy(&sizes);
+        let scores = tied_scores(&samples, seed);
         let per_class = images * tiles;
         for r in RULES {
             let with = |on_small_class| {
                 let budget = Budget { per_class, multiple: tiles, on_small_class };
-                select(&candidates, &classes, el2n(&scores), r, &budget, seed)
+                select(&Candidates::of(&samples), el2n(&scores), r, &budget, seed)
             };
             let small: Vec<usize> = (0..sizes.len()).filter(|&c| sizes[c] < per_class).collect();
             match with(OnSmallClass::Refuse) {
                 Ok(_) => prop_assert!(small.is_empty()),
                 Err(error) => {
                     let reported = error.to_string();
-                    prop_assert!(!small.is_empty() && small.iter().all(|c| reported.contains(&classes[*c])), "{}", reported);
+                    prop_assert!(!small.is_empty() && small.iter().all(|c| reported.contains(&samples.classes[*c])), "{}", reported);
                 }
             }
             let Ok(selection) = with(OnSmallClass::Fewer) else {
@@ -83,27 +89,27 @@ proptest! {
 
     #[test]
     fn the_order_of_candidates_and_scores_changes_nothing(size in 1u32..40, seed in 0u64..50) {
-        let (candidates, classes) = toy(&[size, size + 3]);
-        let mut scores = tied_scores(&candidates, seed);
-        let mut other = candidates.clone();
+        let samples = toy(&[size, size + 3]);
+        let mut scores = tied_scores(&samples, seed);
+        let mut other: Vec<u32> = samples.rows.iter().map(|row| row.sample).collect();
         let one = budget(1, OnSmallClass::Refuse);
         for r in RULES {
-            let first = select(&candidates, &classes, el2n(&scores), r, &one, seed).expect("selected");
+            let first = select(&Candidates::of(&samples), el2n(&scores), r, &one, seed).expect("selected");
             Stream::new(seed, Stage::Demo, 1, 0).shuffle(&mut other);
             Stream::new(seed, Stage::Demo, 2, 0).shuffle(&mut scores);
-            let second = select(&other, &classes, el2n(&scores), r, &one, seed).expect("selected");
+            let second = select(&Candidates::among(&samples, other.iter().copied()), el2n(&scores), r, &one, seed).expect("selected");
             prop_assert_eq!(&first, &second, "{}", r.name);
         }
     }
 
     #[test]
     fn easy_and_hard_are_exact_reverses_without_ties(size in 1u32..60, seed in 0u64..50) {
-        let (candidates, classes) = toy(&[size]);
-        let scores = distinct_scores(&candidates, seed);
+        let samples = toy(&[size]);
+        let scores = distinct_scores(&samples, seed);
         let by = |name: &str, hard| {
             let scores = Some(Scores { metric: "el2n", hard, rows: &scores });
             let one = budget(1, OnSmallClass::Refuse);
-            let selection = select(&candidates, &classes, scores, rule(name).expect("known"), &one, 0);
+            let selection = select(&Candidates::of(&samples), scores, rule(name).expect("known"), &one, 0);
             ranked(&selection.expect("selected"), 0)
         };
         let mut reversed = by("hard-first", HardEnd::High);
@@ -115,12 +121,12 @@ proptest! {
 
     #[test]
     fn what_easy_first_keeps_is_no_harder_than_what_it_drops(size in 2u32..60, keep in 1u32..60, seed in 0u64..50) {
-        let (candidates, classes) = toy(&[size, 60]);
-        let scores = tied_scores(&candidates, seed);
+        let samples = toy(&[size, 60]);
+        let scores = tied_scores(&samples, seed);
         let value: HashMap<u32, f32> = scores.iter().map(|r| (r.sample, r.score)).collect();
         let keep = budget(keep.min(size), OnSmallClass::Refuse);
         let easy = rule("easy-first").expect("known");
-        let selection = select(&candidates, &classes, el2n(&scores), easy, &keep, seed).expect("selected");
+        let selection = select(&Candidates::of(&samples), el2n(&scores), easy, &keep, seed).expect("selected");
         for class in 0..2 {
             let side = |kept: bool| {
                 selection.rows.iter().filter(move |r| r.kept == kept && r.class_id == class).map(|r| value[&r.sample])
@@ -135,7 +141,7 @@ proptest! {
 #[test]
 fn on_a_toy_set_easy_drops_the_wrong_labels_and_hard_keeps_them() {
     // Samples 0..16 are learned, 16..20 have wrong labels: a high EL2N and a negative margin.
-    let (candidates, classes) = toy(&[20]);
+    let samples = toy(&[20]);
     let table = |metric: &'static str, clean: f32, wrong: f32| -> Vec<ScoreRow> {
         let of = |s: u32| if s < 16 { clean + s as f32 / 100.0 } else { wrong + s as f32 / 100.0 };
         (0..20).map(|sample| ScoreRow { sample, metric: metric.into(), score: of(sample) }).collect()
@@ -144,7 +150,7 @@ fn on_a_toy_set_easy_drops_the_wrong_labels_and_hard_keeps_them() {
         let kept = |name: &str| {
             let scores = Scores::of(crate::metric(metric).expect("known"), &rows);
             let four = budget(4, OnSmallClass::Refuse);
-            let selection = select(&candidates, &classes, Some(scores), rule(name).expect("known"), &four, 0);
+            let selection = select(&Candidates::of(&samples), Some(scores), rule(name).expect("known"), &four, 0);
             selection.expect("selected").kept_of(0)
         };
         assert!(kept("easy-first").iter().all(|&s| s < 16), "{metric}");
@@ -154,9 +160,9 @@ fn on_a_toy_set_easy_drops_the_wrong_labels_and_hard_keeps_them() {
 
 #[test]
 fn ties_break_by_hash_and_both_zeros_are_one_number() {
-    let (mut candidates, classes) = toy(&[4]);
-    for (candidate, hash) in candidates.iter_mut().zip([9, 3, 7, 1]) {
-        candidate.content_hash = hash;
+    let mut samples = toy(&[4]);
+    for (row, hash) in samples.rows.iter_mut().zip([9, 3, 7, 1]) {
+        row.content_hash = hash;
     }
     let scores: Vec<ScoreRow> = [0.0, -0.0, 0.0, -0.0].iter().zip(0..).map(|(&s, sample)| score(sample, s)).collect();
     for name in ["easy-first", "hard-first"] {
@@ -164,7 +170,7 @@ fn ties_break_by_hash_and_both_zeros_are_one_number() {
             let scores = Some(Scores { metric: "el2n", hard, rows: &scores });
             let one = budget(1, OnSmallClass::Refuse);
             let selection =
-                select(&candidates, &classes, scores, rule(name).expect("known"), &one, 0).expect("selected");
+                select(&Candidates::of(&samples), scores, rule(name).expect("known"), &one, 0).expect("selected");
             assert_eq!(ranked(&selection, 0), [3, 1, 2, 0], "{name}");
         }
     }
@@ -172,11 +178,11 @@ fn ties_break_by_hash_and_both_zeros_are_one_number() {
 
 #[test]
 fn reasons_say_rule_metric_and_numbers() {
-    let (candidates, classes) = toy(&[5]);
-    let scores = distinct_scores(&candidates, 0);
+    let samples = toy(&[5]);
+    let scores = distinct_scores(&samples, 0);
     let reason = |name: &str| {
         let two = budget(2, OnSmallClass::Refuse);
-        let selection = select(&candidates, &classes, el2n(&scores), rule(name).expect("known"), &two, SEED);
+        let selection = select(&Candidates::of(&samples), el2n(&scores), rule(name).expect("known"), &two, SEED);
         selection.expect("selected").rows[4].reason.clone()
     };
     assert_eq!(&*reason("easy-first"), "easy-first by el2n, 2 of 5 kept");
@@ -185,11 +191,11 @@ fn reasons_say_rule_metric_and_numbers() {
 
 #[test]
 fn random_needs_no_scores_differs_by_seed_and_class_and_nests_in_larger_budgets() {
-    let (candidates, classes) = toy(&[40, 40]);
+    let samples = toy(&[40, 40]);
     let kept = |seed, count| {
         let count = budget(count, OnSmallClass::Refuse);
         let random = rule("random").expect("known");
-        let selection = select(&candidates, &classes, None, random, &count, seed).expect("no scores needed");
+        let selection = select(&Candidates::of(&samples), None, random, &count, seed).expect("no scores needed");
         [selection.kept_of(0), selection.kept_of(1)]
     };
     let [cats, dogs] = kept(1, 10);
@@ -204,43 +210,43 @@ fn random_needs_no_scores_differs_by_seed_and_class_and_nests_in_larger_budgets(
     assert!(times.iter().all(|&t| (100..200).contains(&t)), "{times:?}");
 }
 
-fn refused(candidates: &[Candidate], classes: &[String], scores: Option<Scores>) -> (String, String) {
+fn refused(samples: &Samples, scores: Option<Scores>) -> (String, String) {
     let one = budget(1, OnSmallClass::Refuse);
     let easy = rule("easy-first").expect("known");
-    let error = select(candidates, classes, scores, easy, &one, 0).expect_err("broken scores");
+    let error = select(&Candidates::of(samples), scores, easy, &one, 0).expect_err("broken scores");
     (error.to_string(), error.hint().expect("a hint").to_owned())
 }
 
 #[test]
 fn scores_that_do_not_serve_are_refused_with_the_way_out() {
-    let (candidates, classes) = toy(&[3]);
-    let (what, hint) = refused(&candidates, &classes, None);
+    let samples = toy(&[3]);
+    let (what, hint) = refused(&samples, None);
     assert!(what.contains("`easy-first` needs scores") && hint.contains("--metric"), "{what}");
 
-    let (what, _) = refused(&candidates, &classes, el2n(&[score(2, 0.5)]));
+    let (what, _) = refused(&samples, el2n(&[score(2, 0.5)]));
     assert_eq!(what, "2 of 3 training images have no score by `el2n`, the first is `class-0/00000.png`");
-    let (what, _) = refused(&candidates, &classes, el2n(&[]));
+    let (what, _) = refused(&samples, el2n(&[]));
     assert!(what.starts_with("3 of 3"), "{what}");
 
     let nan = [score(0, 0.5), score(1, f32::NAN), score(2, 0.5)];
-    let (what, _) = refused(&candidates, &classes, el2n(&nan));
+    let (what, _) = refused(&samples, el2n(&nan));
     assert_eq!(what, "1 of 3 scores by `el2n` are not a number, the first is that of `class-0/00001.png`");
 
     let twice = [score(0, 0.5), score(1, 0.5), score(2, 0.5), score(1, 0.25)];
-    assert_eq!(refused(&candidates, &classes, el2n(&twice)).0, "sample 1 has two scores by `el2n`");
+    assert_eq!(refused(&samples, el2n(&twice)).0, "sample 1 has two scores by `el2n`");
 
     let other = Scores { metric: "aum", hard: HardEnd::Low, rows: &twice };
-    let (what, hint) = refused(&candidates, &classes, Some(other));
+    let (what, hint) = refused(&samples, Some(other));
     assert!(what == "the scores hold no metric `aum`" && hint.contains("`el2n`"), "{what}: {hint}");
 }
 
 #[test]
 fn scores_of_strangers_and_of_other_metrics_are_ignored() {
-    let (candidates, classes) = toy(&[2]);
+    let samples = toy(&[2]);
     let stranger = ScoreRow { sample: 0, metric: "loss".into(), score: f32::NAN };
     let scores = [score(0, 0.5), score(900, f32::NAN), stranger, score(1, 0.25)];
     let one = budget(1, OnSmallClass::Refuse);
     let easy = rule("easy-first").expect("known");
-    let selection = select(&candidates, &classes, el2n(&scores), easy, &one, 0).expect("selected");
+    let selection = select(&Candidates::of(&samples), el2n(&scores), easy, &one, 0).expect("selected");
     assert_eq!(selection.kept_of(0), [1]);
 }

@@ -109,7 +109,7 @@ fn text(outcome: &Outcome, args: &args::Compress) -> String {
     let manifest = &outcome.manifest;
     // What one would train on otherwise: a hold-out is part of it, a test part is not.
     let train = outcome.samples.rows.iter().filter(|s| s.split != Split::Test);
-    let source: u64 = train.map(|s| s.bytes).sum();
+    let source: u64 = train.map(|s| u64::from(s.bytes)).sum();
     let mut text = format!(
         "{}: {} in {}, {} instead of {}\n",
         args.out.display(),

@@ -9,7 +9,7 @@ mod write;
 
 pub use prune::prune;
 pub use scan::{hold_out, scan};
-pub use score::{ProxyJob, Scores, candidates, given_scores, score, train_proxies};
+pub use score::{ProxyJob, Scores, given_scores, score, train_proxies};
 pub use settle::settle;
 pub use write::write;
 

@@ -1,14 +1,13 @@
 //! Prune: a class-balanced choice over the full training set. Leaves `selection.parquet` and `kept.txt`.
 
-use super::{Given, Scores, candidates};
+use super::{Given, Scores};
 use crate::recipe::Settings;
 use crate::report::words::thousands;
 use crate::run::Run;
 use crate::ui::Ui;
 use anyhow::Result;
-use smalti_data::tables::{Samples, Selection, id_list};
-use smalti_select::Budget;
-use std::collections::HashMap;
+use smalti_data::tables::{Samples, Selection, Split, Status, id_list};
+use smalti_select::{Budget, Candidates};
 
 /// Chooses the images of every class.
 ///
@@ -22,21 +21,22 @@ pub fn prune(
     run: &Run,
     ui: &Ui,
 ) -> Result<Selection> {
-    let candidates = candidates(samples);
+    let candidates = Candidates::of(samples);
     let budget = Budget::new(settings.ipc, &settings.layout(), settings.on_small_class)?;
     let selection = match given {
         Given::Selection(path) => {
-            let classes: HashMap<u32, u32> = candidates.iter().map(|c| (c.sample, c.class_id)).collect();
+            let usable =
+                |row: u32| samples.rows.get(row as usize).filter(|s| s.split == Split::Train && s.status == Status::Ok);
             let read = match id_list::is_list(path) {
                 true => id_list::read(path, samples)?,
-                false => Selection::read(path, |sample| classes.get(&sample).copied())?,
+                false => Selection::read(path, |row| usable(row).map(|sample| sample.class_id))?,
             };
-            smalti_select::from_given(read, &candidates, &samples.classes, &budget)?
+            smalti_select::from_given(read, &candidates, &budget)?
         }
         Given::Nothing | Given::Scores(..) => {
             let rule = smalti_select::rule(&settings.rule)?;
             let scores = scores.map(|s| smalti_select::Scores { metric: &s.metric, hard: s.hard, rows: &s.rows });
-            smalti_select::select(&candidates, &samples.classes, scores, rule, &budget, settings.seed)?
+            smalti_select::select(&candidates, scores, rule, &budget, settings.seed)?
         }
     };
     selection.write(&run.table("selection.parquet"))?;

@@ -3,7 +3,7 @@
 use crate::inspect::inspect;
 use crate::recipe::Recipe;
 use crate::run::Run;
-use crate::sources::{scan_with_progress, warn_of_bad};
+use crate::sources::{lists, scan_with_progress, warn_of_bad};
 use crate::ui::{Ui, count};
 use anyhow::Result;
 use smalti_data::random::{Stage, Stream};
@@ -16,9 +16,10 @@ use smalti_data::tables::{Samples, Split};
 /// When the source cannot be read or the table cannot be written.
 pub fn scan(source: &Source, recipe: &Recipe, run: &Run, ui: &Ui) -> Result<Samples> {
     let path = run.table("samples.parquet");
-    let known = if path.exists() { Some(Samples::read(&path)?).filter(|s| describes(s, source)) } else { None };
+    let known = if path.exists() { Some(Samples::read(&path)?) } else { None };
+    let known = known.filter(|samples| samples.classes == source.classes() && lists(source, samples));
     let mut samples = match known {
-        Some(samples) => samples,
+        Some(samples) => Samples { paths: source.paths(), ..samples },
         None => scan_with_progress(source, ui)?,
     };
     warn_of_bad(&samples, ui);
@@ -33,13 +34,6 @@ pub fn scan(source: &Source, recipe: &Recipe, run: &Run, ui: &Ui) -> Result<Samp
         format!("{}, {} to choose from", count(samples.classes.len() as u64, "class"), count(used, "image")),
     );
     Ok(samples)
-}
-
-/// Whether a table of an earlier run lists exactly this source.
-fn describes(samples: &Samples, source: &Source) -> bool {
-    samples.classes == source.classes()
-        && samples.rows.len() == source.len()
-        && samples.rows.iter().all(|s| source.path(s.sample) == s.path && source.class_id(s.sample) == s.class_id)
 }
 
 /// Marks `part` of the training images as hold-out. The draw is keyed by each image's content, so it does not depend on order or names,
@@ -69,7 +63,6 @@ mod tests {
             content_hash: u128::from_be_bytes(
                 blake3::hash(&(sample / 2).to_be_bytes()).as_bytes()[..16].try_into().expect("16"),
             ),
-            path: format!("a/{sample}"),
             class_id: 0,
             split: if sample.is_multiple_of(5) { Split::Test } else { Split::Train },
             width: 1,
@@ -77,7 +70,7 @@ mod tests {
             bytes: 1,
             status: Status::Ok,
         };
-        Samples { classes: vec!["a".into()], rows: (0..n).map(row).collect() }
+        Samples { classes: vec!["a".into()], rows: (0..n).map(row).collect(), ..Samples::default() }
     }
 
     #[test]

@@ -17,7 +17,7 @@ use smalti_data::tables::trace::seed_dir;
 use smalti_data::tables::{Samples, ScoreRow, Split};
 use smalti_learn::engine::Engine;
 use smalti_learn::proxy::{self, ProxyReport};
-use smalti_select::{Candidate, HardEnd, Metric};
+use smalti_select::{HardEnd, Metric};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -32,19 +32,6 @@ pub struct Scores {
     pub rows: Vec<ScoreRow>,
     /// Seconds that the proxies took, where they were trained here.
     pub proxy_seconds: f64,
-}
-
-/// The usable training images as the rules see them.
-pub fn candidates(samples: &Samples) -> Vec<Candidate<'_>> {
-    samples
-        .usable(Split::Train)
-        .map(|s| Candidate {
-            sample: s.sample,
-            class_id: s.class_id,
-            content_hash: s.content_hash,
-            path: s.path.as_str().into(),
-        })
-        .collect()
 }
 
 /// The scores that the rule needs, or none when it needs none or a selection was given.

@@ -25,7 +25,7 @@ pub fn write(
     ui: &Ui,
 ) -> Result<Manifest> {
     let skipped = |(sample, cause): (&smalti_data::tables::Sample, &str)| Skipped {
-        path: sample.path.clone(),
+        path: samples.path(sample.sample).into_owned(),
         cause: cause.to_owned(),
     };
     let mut method =
