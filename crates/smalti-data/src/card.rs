@@ -82,18 +82,24 @@ fn dataset_info(manifest: &Manifest) -> String {
     )
 }
 
+/// `10 per class`; a global rule promises the mean alone.
+fn per_class(manifest: &Manifest) -> String {
+    let average = if manifest.uneven.values().any(|&images| images > manifest.ipc) { " on average" } else { "" };
+    format!("{} per class{average}", manifest.ipc)
+}
+
 fn summary(manifest: &Manifest) -> String {
     let tiles = match manifest.grid {
         1 => "each a whole image of the source".to_owned(),
         n => format!("each a mosaic of {n} x {n} whole images of one class"),
     };
     format!(
-        "# {name}\n\n{images} images of {size} x {size} px, {ipc} per class in {classes} classes, {tiles}. They were chosen from {source} \
+        "# {name}\n\n{images} images of {size} x {size} px, {each} in {classes} classes, {tiles}. They were chosen from {source} \
          labelled images and are stored as {stored}. Labels are hard: one class per image, and nothing else is needed to train.\n",
         name = one_line(&manifest.name),
         images = manifest.images.len(),
         size = manifest.size,
-        ipc = manifest.ipc,
+        each = per_class(manifest),
         classes = manifest.classes.len(),
         source = manifest.source.images,
         stored = manifest.image_format.describe(),
@@ -116,13 +122,8 @@ fn facts(manifest: &Manifest) -> String {
     for (name, value) in rows {
         let _ = writeln!(text, "| {} | {} |", cell(name), cell(&value));
     }
-    for (class, images) in &manifest.short {
-        let _ = write!(
-            text,
-            "\nClass `{}` has {images} images: its source is too small for {}.\n",
-            one_line(class),
-            manifest.ipc
-        );
+    for (class, images) in &manifest.uneven {
+        let _ = write!(text, "\nClass `{}` has {images} images and not {}.\n", one_line(class), manifest.ipc);
     }
     text.push_str(&skipped(&manifest.skipped));
     text.push_str(

@@ -48,9 +48,9 @@ pub struct Manifest {
     pub folders: Vec<String>,
     /// Images per class that were asked for.
     pub ipc: u32,
-    /// Classes that have fewer images than `ipc`, with their number.
+    /// Classes that have another number of images than `ipc`: fewer where they are small, any where the rule is global.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub short: BTreeMap<String, u32>,
+    pub uneven: BTreeMap<String, u32>,
     /// Tiles per side of each image.
     pub grid: u32,
     /// Side of each image in pixels.
@@ -252,10 +252,10 @@ impl Manifest {
         within(left, width) && within(top, height)
     }
 
-    /// Images that class `class_id` must have: `ipc`, or fewer where that was reported.
+    /// Images that class `class_id` must have: `ipc`, or another number where that was reported.
     pub fn expected_images(&self, class_id: u32) -> u32 {
         let name = self.classes.get(class_id as usize);
-        name.and_then(|name| self.short.get(name)).copied().unwrap_or(self.ipc)
+        name.and_then(|name| self.uneven.get(name)).copied().unwrap_or(self.ipc)
     }
 }
 
@@ -280,7 +280,7 @@ pub(crate) mod tests {
             classes: vec!["a".into(), "it's: b".into()],
             folders: vec!["a".into(), "it's_ b".into()],
             ipc: 1,
-            short: BTreeMap::from([("it's: b".into(), 0)]),
+            uneven: BTreeMap::from([("it's: b".into(), 0)]),
             grid: 1,
             size: 8,
             format: OutputFormat::Folder,

@@ -12,10 +12,12 @@ use crate::train::{Length, Observer, Step, TrainSpec, train};
 use smalti_data::crop::CropRange;
 use smalti_data::files;
 use smalti_data::store::ImageStore;
+use smalti_data::tables::features::{path_in, write_features};
 use smalti_data::tables::trace::{seed_dir, write_epoch};
-use smalti_data::tables::{Pass, TraceRow};
+use smalti_data::tables::{Features, Pass, TraceRow};
 use std::collections::HashMap;
 use std::path::Path;
+use std::time::Instant;
 
 /// How a proxy is trained.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -34,6 +36,26 @@ pub struct ProxySpec {
     pub eval_epochs: Vec<u32>,
 }
 
+/// What a proxy leaves behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Leaves {
+    /// Its trace.
+    Trace,
+    /// Its trace, and the features of every sample after the last epoch.
+    TraceAndFeatures,
+}
+
+/// One proxy to be trained.
+#[derive(Debug, Clone, Copy)]
+pub struct Task<'a> {
+    /// Key of weights, order and views.
+    pub seed: u64,
+    /// The folder of the traces.
+    pub trace: &'a Path,
+    /// What is wanted of it.
+    pub leaves: Leaves,
+}
+
 /// What a finished proxy reports besides its trace.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct ProxyReport {
@@ -45,7 +67,8 @@ pub struct ProxyReport {
     pub seconds: f64,
 }
 
-/// Trains one proxy on `store` and writes `trace/seed=S/epoch=E.parquet`. The seed's folder appears when it is complete.
+/// Trains one proxy on `store` and writes `trace/seed=S/epoch=E.parquet`, and `features.parquet` beside them where wanted. The seed's folder
+/// appears when it is complete, and takes the place of one without features.
 ///
 /// # Errors
 /// What the loop and the writing returned; nothing is left behind but a `.partial` folder, which the next run replaces.
@@ -53,11 +76,11 @@ pub fn record(
     store: &ImageStore,
     classes: usize,
     spec: &ProxySpec,
-    seed: u64,
-    trace: &Path,
+    task: &Task,
     engine: &Engine,
     progress: &dyn Fn(u64),
 ) -> Result<ProxyReport> {
+    let Task { seed, trace, leaves } = *task;
     let stage = format!("proxy {} seed {seed}", spec.network);
     let done = seed_dir(trace, seed);
     let partial = files::partial_of(&done);
@@ -89,9 +112,33 @@ pub fn record(
         };
         let history = train(&network, store, &plan, engine, &mut recorder)?;
         let train_top1_percent = recorder.last_correct;
+        let start = Instant::now();
+        if leaves == Leaves::TraceAndFeatures {
+            write_features(&path_in(&partial), &features_of(&network, store, engine, &stage)?)?;
+        }
+        if done.exists() {
+            std::fs::remove_dir_all(&done).map_err(smalti_data::Error::io("replace", &done))?;
+        }
         files::rename(&partial, &done)?;
-        Ok(ProxyReport { seed, train_top1_percent, seconds: history.seconds })
+        Ok(ProxyReport { seed, train_top1_percent, seconds: history.seconds + start.elapsed().as_secs_f64() })
     })
+}
+
+/// The penultimate features of every image, in eval mode, without augmentation.
+fn features_of(network: &Network, store: &ImageStore, engine: &Engine, stage: &str) -> Result<Features> {
+    let mut all = Features::default();
+    for_each_batch(network, store, &IMAGENET, engine, stage, |indices, output| {
+        let features =
+            output.features.to_kind(tch::Kind::Float).flatten(1, -1).contiguous().to_device(tch::Device::Cpu);
+        all.width = features.size()[1] as usize;
+        let mut numbers = vec![0.0f32; indices.len() * all.width];
+        features.copy_data(&mut numbers, indices.len() * all.width);
+        all.values.extend(numbers);
+        all.samples.extend(indices.iter().map(|&i| store.sample(i)));
+        all.labels.extend(indices.iter().map(|&i| store.label(i)));
+        Ok(())
+    })?;
+    Ok(all)
 }
 
 /// Turns the loop's outputs into trace rows.

@@ -7,14 +7,15 @@ use smalti_data::crop::CropRange;
 use smalti_data::mosaic::Layout;
 use smalti_data::random::{Stage, Stream};
 use smalti_data::store::ImageStore;
-use smalti_data::tables::{column, read_table};
+use smalti_data::tables::features::path_in;
+use smalti_data::tables::{FeatureFile, column, read_table};
 use smalti_learn::Error;
 use smalti_learn::augment::Augment;
 use smalti_learn::batch::{IMAGENET, Views};
 use smalti_learn::engine::{Engine, Precision};
 use smalti_learn::nets::{Network, Shape};
 use smalti_learn::optim::OptimiserSpec;
-use smalti_learn::proxy::{self, ProxySpec};
+use smalti_learn::proxy::{self, Leaves, ProxySpec, Task};
 use smalti_learn::student::{self, StudentResult};
 use smalti_learn::train::{Length, TrainSpec};
 use std::sync::Mutex;
@@ -142,8 +143,9 @@ fn a_proxy_records_every_sample_of_every_epoch() {
     };
     let seen = Mutex::new(0);
     let engine = engine(Precision::Auto);
+    let task = Task { seed: 4, trace: &trace, leaves: Leaves::Trace };
     let record =
-        || proxy::record(&set, 3, &proxy, 4, &trace, &engine, &|images| *seen.lock().expect("one thread") += images);
+        || proxy::record(&set, 3, &proxy, &task, &engine, &|images| *seen.lock().expect("one thread") += images);
     let report = record().expect("recorded");
     assert_eq!((report.seed, *seen.lock().expect("one thread")), (4, 63));
     assert!(!trace.join("seed=4.partial").exists());
@@ -181,11 +183,18 @@ fn a_proxy_records_every_sample_of_every_epoch() {
     let again = dir.path().join("again");
     std::fs::create_dir_all(again.join("seed=4.partial")).expect("made");
     std::fs::write(again.join("seed=4.partial/epoch=9.parquet"), "half").expect("made");
-    proxy::record(&set, 3, &proxy, 4, &again, &engine, &|_| ()).expect("recorded");
+    let task = Task { trace: &again, leaves: Leaves::TraceAndFeatures, ..task };
+    proxy::record(&set, 3, &proxy, &task, &engine, &|_| ()).expect("recorded");
     assert!(!again.join("seed=4/epoch=9.parquet").exists());
     for epoch in 0..3 {
         let file = format!("seed=4/epoch={epoch}.parquet");
         let [a, b] = [&trace, &again].map(|dir| std::fs::read(dir.join(&file)).expect("written"));
         assert_eq!(a, b, "epoch {epoch} is the same bytes");
+    }
+    let features = FeatureFile::open(&path_in(&again.join("seed=4"))).expect("features");
+    for label in 0..3 {
+        let class = features.class(label).expect("read");
+        assert_eq!(class.samples, (0..21).filter(|&i| set.label(i) == label).collect::<Vec<_>>());
+        assert!(class.width > 1 && class.values.iter().any(|&x| x != class.values[0]));
     }
 }

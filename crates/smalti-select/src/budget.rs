@@ -60,6 +60,25 @@ impl Budget {
         self.quotas(counts, classes, Counted::Usable).map(|_| ())
     }
 
+    /// How many samples a global rule keeps of `count` in `classes` classes.
+    ///
+    /// # Errors
+    /// [`Error::Input`] when there are fewer, or the budget is none.
+    pub(crate) fn in_all(&self, classes: usize, count: usize) -> Result<u32> {
+        self.check()?;
+        let wanted = u64::from(self.per_class) * classes as u64;
+        let few = self.on_small_class == OnSmallClass::Refuse && wanted > count as u64;
+        if few || count == 0 {
+            return Err(Error::input(
+                format!(
+                    "{count} usable training images are fewer than the {wanted} samples needed (ipc x grid² x classes)"
+                ),
+                "lower --ipc or --grid",
+            ));
+        }
+        Ok(wanted.min(count as u64) as u32)
+    }
+
     /// How many each class keeps, in class order.
     ///
     /// # Errors

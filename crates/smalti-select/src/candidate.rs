@@ -56,6 +56,13 @@ impl<'a> Candidates<'a> {
         self.samples.path(row)
     }
 
+    /// All row numbers of the source, in the order in which ties break.
+    pub(crate) fn as_one(&self) -> Vec<u32> {
+        let mut rows = self.rows.clone();
+        rows.sort_unstable_by_key(|&row| (self.samples.rows[row as usize].content_hash, row));
+        rows
+    }
+
     /// Row numbers of the source by class, each class in the order in which ties break: (content hash, row). Everything later works on
     /// these lists, so the order of the candidates changes nothing. Images with one hash have the same bytes: which of them comes first
     /// changes no pixel.

@@ -12,6 +12,7 @@
 //! The query engine and its async runtime stay inside: every call is plain and blocking. No pixels, no learning here.
 
 pub mod error;
+pub mod features;
 pub mod metrics;
 pub mod query;
 pub mod rules;
@@ -21,17 +22,19 @@ mod candidate;
 mod given;
 mod names;
 mod plan;
+mod points;
 mod select;
 
 pub use budget::{Budget, OnSmallClass};
 pub use candidate::Candidates;
 pub use error::{Error, Result};
+pub use features::ClassFeatures;
 pub use given::from_given;
-pub use metrics::{HardEnd, METRICS, Metric, metric};
+pub use metrics::{Basis, HardEnd, METRICS, Metric, metric};
 pub use plan::plan;
 pub use query::scores;
-pub use rules::{Needs, RULES, Rule, rule};
-pub use select::{Scores, select};
+pub use rules::{Balance, Choice, Needs, RULES, Rule, rule};
+pub use select::{Evidence, Scores, select};
 
 #[cfg(test)]
 mod testing;

@@ -11,7 +11,11 @@ const NEAR: f64 = 0.5;
 /// The error for a `name` that no entry of a list has. `kind` is a singular noun: `metric`.
 pub(crate) fn unknown<'a>(kind: &str, name: &str, known: impl Iterator<Item = &'a str>) -> Error {
     let known: Vec<&str> = known.collect();
-    let likeness = |k: &str| strsim::normalized_damerau_levenshtein(&name.to_lowercase(), k);
+    // The beginning of a name is as near as a slip of the keys.
+    let likeness = |k: &str| match name.len() >= 3 && k.starts_with(&name.to_lowercase()) {
+        true => 1.0 - 0.1 * (k.len() - name.len()) as f64 / k.len() as f64,
+        false => strsim::normalized_damerau_levenshtein(&name.to_lowercase(), k),
+    };
     let near = known.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b))).filter(|k| likeness(k) >= NEAR);
     let meant = near.map_or(String::new(), |near| format!("did you mean `{near}`? "));
     let all: Vec<String> = known.iter().map(|k| format!("`{k}`")).collect();

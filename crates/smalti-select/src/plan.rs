@@ -3,11 +3,9 @@
 use smalti_data::mosaic::{Layout, Plan, PlannedImage, group};
 use smalti_data::tables::Selection;
 
-/// Every image to be written: in class order, `ipc` of each class, grid² kept samples in each.
-///
-/// A class that keeps fewer than ipc · grid² samples gets as many whole images as it fills. Rows of a class beyond `classes` and
-/// ranks beyond the budget are left out; [`crate::select`] and [`crate::from_given`] make neither.
-pub fn plan(selection: &Selection, classes: usize, ipc: u32, layout: &Layout) -> Plan {
+/// Every image to be written: in class order, grid² kept samples in each, as many whole images as a class fills. Rows of a class beyond
+/// `classes` are left out; [`crate::select`] and [`crate::from_given`] make none.
+pub fn plan(selection: &Selection, classes: usize, layout: &Layout) -> Plan {
     let mut kept: Vec<Vec<(u32, u32)>> = vec![Vec::new(); classes];
     for row in selection.rows.iter().filter(|r| r.kept) {
         if let Some(class) = kept.get_mut(row.class_id as usize) {
@@ -20,7 +18,7 @@ pub fn plan(selection: &Selection, classes: usize, ipc: u32, layout: &Layout) ->
     for (class_id, mut ranked) in kept.into_iter().enumerate() {
         ranked.sort_unstable();
         let ranked: Vec<u32> = ranked.into_iter().map(|(_, sample)| sample).collect();
-        let whole = (ranked.len() / tiles).min(ipc as usize);
+        let whole = ranked.len() / tiles;
         images.extend(
             group(&ranked[..whole * tiles], whole as u32, layout)
                 .into_iter()
@@ -53,7 +51,7 @@ mod tests {
     #[test]
     fn images_hold_the_kept_samples_in_the_order_of_the_mosaic() {
         let layout = Layout { grid: 2, size: 8 };
-        let plan = plan(&selection(), 3, 2, &layout);
+        let plan = plan(&selection(), 3, &layout);
         let image = |class_id, index, samples: [u32; 4]| PlannedImage { class_id, index, samples: samples.into() };
         // Image i has the ranks i, i + ipc, i + 2 ipc and so on; seven samples fill one image, one sample fills none.
         let expected = vec![image(0, 0, [9, 7, 5, 3]), image(0, 1, [8, 6, 4, 2]), image(1, 0, [19, 18, 17, 16])];
@@ -63,8 +61,8 @@ mod tests {
     #[test]
     fn a_grid_of_one_is_the_plain_subset_in_rank_order() {
         let layout = Layout { grid: 1, size: 8 };
-        let plan = plan(&selection(), 2, 3, &layout);
+        let plan = plan(&selection(), 2, &layout);
         let samples: Vec<u32> = plan.images.iter().flat_map(|i| i.samples.clone()).collect();
-        assert_eq!(samples, [9, 8, 7, 19, 18, 17]);
+        assert_eq!(samples, [9, 8, 7, 6, 5, 4, 3, 2, 19, 18, 17, 16, 15, 14, 13]);
     }
 }

@@ -1,83 +1,183 @@
-//! One rule applied within each class: candidates, scores and a budget become a selection.
+//! One rule applied: candidates, evidence and a budget become a selection.
 
 use crate::budget::{Budget, Counted};
 use crate::candidate::Candidates;
 use crate::error::{Error, Result};
+use crate::features::ClassFeatures;
 use crate::metrics::{HardEnd, Metric};
-use crate::names::first_few;
-use crate::rules::{Class, Needs, Rule};
-use smalti_data::tables::{ScoreRow, Selected, Selection};
+use crate::points::Points;
+use crate::rules::{Balance, Choice, Class};
+use smalti_data::tables::{Selected, Selection};
 use std::sync::Arc;
 
 /// The scores that a rule decides by.
 #[derive(Debug, Clone, Copy)]
 pub struct Scores<'a> {
-    /// The metric's name; rows of other metrics are ignored.
+    /// The metric's name.
     pub metric: &'a str,
     /// Which end of it is hard.
     pub hard: HardEnd,
-    /// The rows, in any order, also for samples that are no candidates.
-    pub rows: &'a [ScoreRow],
+    /// Sample and score, in any order, also for samples that are no candidates.
+    pub rows: &'a [(u32, f32)],
 }
 
 impl<'a> Scores<'a> {
     /// The rows of one of our metrics.
-    pub fn of(metric: &'a Metric, rows: &'a [ScoreRow]) -> Scores<'a> {
-        Scores { metric: metric.name, hard: metric.hard, rows }
+    pub fn of(metric: &'a Metric, rows: &'a [(u32, f32)]) -> Scores<'a> {
+        Scores { metric: &metric.name, hard: metric.hard, rows }
     }
 }
 
-/// Ranks the candidates of each class by `rule` and keeps the best `budget.per_class` of each.
+/// What is known of the candidates; a rule says what it needs.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Evidence<'a> {
+    /// Scores of one metric.
+    pub scores: Option<Scores<'a>>,
+    /// Features of the proxies.
+    pub features: Option<&'a ClassFeatures>,
+}
+
+/// Ranks the candidates by the rule and keeps the best: `budget.per_class` of each class, or as many in all where the rule is global.
 ///
 /// The selection holds one row per candidate, sorted by (class, rank). The order of candidates and scores changes nothing: ties
-/// break by (content hash, sample). `seed` matters to rules that draw; scores are not looked at where the rule needs none.
+/// break by (content hash, sample). `seed` matters to rules that draw; evidence that the rule does not need is not looked at.
 ///
 /// # Errors
-/// [`Error::Input`] for a class that is empty or too small, and for scores that are absent, incomplete, doubled or NaN.
+/// [`Error::Input`] for a class that is empty or too small, for scores that are absent, incomplete, doubled or NaN, and for features that are
+/// absent or of other images.
 pub fn select(
     candidates: &Candidates,
-    scores: Option<Scores>,
-    rule: &Rule,
+    evidence: Evidence,
+    choice: &Choice,
     budget: &Budget,
     seed: u64,
 ) -> Result<Selection> {
     let groups = candidates.by_class();
     let counts: Vec<usize> = groups.iter().map(Vec::len).collect();
-    let quotas = budget.quotas(&counts, candidates.classes(), Counted::Usable)?;
-    let (hardness, by) = match rule.needs {
-        Needs::Nothing => (Vec::new(), format!("{} by seed {seed}", rule.name)),
-        Needs::Scores => {
-            let scores = scores.ok_or_else(|| {
-                Error::input(
-                    format!("the rule `{}` needs scores", rule.name),
-                    "name a metric with --metric or a table of scores with --scores, or use --rule random",
-                )
-            })?;
-            (hardness_of(candidates, &scores)?, format!("{} by {}", rule.name, scores.metric))
+    let rule = choice.rule;
+    let hardness = match (rule.needs.scores(), evidence.scores) {
+        (false, _) => None,
+        (true, Some(scores)) => Some((hardness_of(candidates, &scores)?, scores)),
+        (true, None) => {
+            return Err(Error::input(
+                format!("the rule `{}` needs scores", rule.name),
+                "name a metric with --metric or a table of scores with --scores, or use --rule random",
+            ));
         }
     };
+    let features = match (rule.needs.features(), evidence.features) {
+        (false, _) => None,
+        (true, Some(features)) => Some(features),
+        (true, None) => {
+            return Err(Error::input(
+                format!("the rule `{}` needs the proxies' features", rule.name),
+                "leave --scores out, so that proxies are trained here, or use a rule of scores alone",
+            ));
+        }
+    };
+    let ranker = Ranker { choice, hardness: hardness.as_ref().map(|(h, s)| (h.as_slice(), s.hard)), features, seed };
+    let by = match &hardness {
+        Some((_, scores)) => format!("{} by {}", choice.name(), scores.metric),
+        None if rule.needs.features() => format!("{} by features", choice.name()),
+        None => format!("{} by seed {seed}", choice.name()),
+    };
+    let (ranked, quotas) = match choice.balance {
+        Balance::Class => {
+            let quotas = budget.quotas(&counts, candidates.classes(), Counted::Usable)?;
+            let classes = (0..).zip(groups.iter().zip(&quotas));
+            let ranked = classes.map(|(class_id, (group, &keep))| ranker.rank(class_id, group, keep));
+            let ranked = ranked.collect::<Result<Vec<Vec<u32>>>>()?;
+            (ranked, quotas)
+        }
+        Balance::Global => globally(candidates, &groups, &ranker, budget)?,
+    };
     let mut rows = Vec::with_capacity(candidates.len());
-    for (class_id, (group, &quota)) in groups.iter().zip(&quotas).enumerate() {
-        let of_class: Vec<f32> = match rule.needs {
-            Needs::Nothing => Vec::new(),
-            Needs::Scores => group.iter().map(|&row| hardness[row as usize]).collect(),
-        };
-        let class = Class { class_id: class_id as u32, len: group.len() as u32, hardness: &of_class, seed };
-        let reason: Arc<str> = format!("{by}, {quota} of {} kept", group.len()).into();
-        rows.extend((rule.rank)(&class).into_iter().enumerate().map(|(rank, position)| Selected {
-            sample: group[position as usize],
-            class_id: class_id as u32,
-            kept: (rank as u32) < quota,
-            rank_in_class: rank as u32,
+    for ((class_id, samples), quota) in (0..).zip(ranked).zip(quotas) {
+        let reason: Arc<str> = format!("{by}, {quota} of {} kept", samples.len()).into();
+        rows.extend((0..).zip(samples).map(|(rank_in_class, sample)| Selected {
+            sample,
+            class_id,
+            kept: rank_in_class < quota,
+            rank_in_class,
             reason: reason.clone(),
         }));
     }
     Ok(Selection { rows })
 }
 
+/// A rule with all that it looks at.
+struct Ranker<'a> {
+    choice: &'a Choice,
+    /// By row of the source.
+    hardness: Option<(&'a [f32], HardEnd)>,
+    features: Option<&'a ClassFeatures>,
+    seed: u64,
+}
+
+impl Ranker<'_> {
+    /// The rows of a group, best first; `group` is in the order in which ties break.
+    fn rank(&self, class_id: u32, group: &[u32], keep: u32) -> Result<Vec<u32>> {
+        let hardness: Vec<f32> =
+            self.hardness.map_or(Vec::new(), |(all, _)| group.iter().map(|&row| all[row as usize]).collect());
+        let points = self.features.map_or(Ok(Points::default()), |features| points(features, class_id, group))?;
+        let class = Class {
+            class_id,
+            len: group.len() as u32,
+            keep,
+            hardness: &hardness,
+            hard: self.hardness.map_or(HardEnd::High, |(_, hard)| hard),
+            points: &points,
+            parameter: self.choice.parameter,
+            seed: self.seed,
+        };
+        Ok((self.choice.rule.rank)(&class).into_iter().map(|position| group[position as usize]).collect())
+    }
+}
+
+/// The features of a group, in its order.
+fn points(features: &ClassFeatures, class_id: u32, group: &[u32]) -> Result<Points> {
+    let known = features.class(class_id)?;
+    let place = |row: &u32| known.samples.binary_search(row);
+    if let Some(row) = group.iter().find(|row| place(row).is_err()) {
+        return Err(Error::input(
+            format!("sample {row} of class {class_id} has no features"),
+            "the proxies were trained on other images: remove the trace and train them again",
+        ));
+    }
+    let rows = group.iter().filter_map(|row| place(row).ok());
+    Ok(Points::new(known.width, rows.flat_map(|at| known.row(at)).copied()))
+}
+
+/// All samples as one pool: the rows of each class in the order of the pool, and how many of each are kept, in whole images.
+fn globally(
+    candidates: &Candidates,
+    groups: &[Vec<u32>],
+    ranker: &Ranker,
+    budget: &Budget,
+) -> Result<(Vec<Vec<u32>>, Vec<u32>)> {
+    let keep = budget.in_all(groups.len(), candidates.len())?;
+    let pool = candidates.as_one();
+    let ranked = ranker.rank(0, &pool, keep)?;
+    let mut classes = vec![0; candidates.source_len()];
+    candidates.iter().for_each(|sample| classes[sample.sample as usize] = sample.class_id);
+    let mut rows = vec![Vec::new(); groups.len()];
+    let mut quotas = vec![0; groups.len()];
+    for (rank, row) in (0..).zip(ranked) {
+        let class_id = classes[row as usize] as usize;
+        rows[class_id].push(row);
+        quotas[class_id] += u32::from(rank < keep);
+    }
+    quotas.iter_mut().for_each(|quota| *quota = *quota / budget.multiple * budget.multiple);
+    if quotas.iter().all(|&quota| quota == 0) {
+        let what = format!("no class fills one image of {} samples", budget.multiple);
+        return Err(Error::input(what, "lower --grid, or raise --ipc"));
+    }
+    Ok((rows, quotas))
+}
+
 /// How hard each row of the source is; rows that are no candidates may hold anything.
 fn hardness_of(candidates: &Candidates, scores: &Scores) -> Result<Vec<f32>> {
-    let known = of_metric(candidates, scores)?;
+    let known = by_row(candidates, scores)?;
     let score = |row: u32| known.get(row as usize).copied().flatten();
     let broken = |is_broken: fn(Option<f32>) -> bool| {
         let rows = candidates.iter().map(|sample| sample.sample).filter(|&row| is_broken(score(row)));
@@ -99,28 +199,17 @@ fn hardness_of(candidates: &Candidates, scores: &Scores) -> Result<Vec<f32>> {
     Ok(known.into_iter().map(|score| scores.hard.hardness(score.unwrap_or_default())).collect())
 }
 
-/// The score of each row of the source by the metric wanted.
-fn of_metric(candidates: &Candidates, scores: &Scores) -> Result<Vec<Option<f32>>> {
+/// The score of each row of the source.
+fn by_row(candidates: &Candidates, scores: &Scores) -> Result<Vec<Option<f32>>> {
     let mut known: Vec<Option<f32>> = vec![None; candidates.source_len()];
-    let mut found = scores.rows.is_empty();
-    for row in scores.rows.iter().filter(|row| row.metric == scores.metric) {
-        found = true;
-        let Some(place) = known.get_mut(row.sample as usize) else { continue };
-        if place.replace(row.score).is_some() {
+    for &(sample, score) in scores.rows {
+        let Some(place) = known.get_mut(sample as usize) else { continue };
+        if place.replace(score).is_some() {
             return Err(Error::input(
-                format!("sample {} has two scores by `{}`", row.sample, scores.metric),
+                format!("sample {sample} has two scores by `{}`", scores.metric),
                 "keep one row per sample and metric",
             ));
         }
-    }
-    if !found {
-        let mut others: Vec<String> = scores.rows.iter().map(|r| format!("`{}`", r.metric)).collect();
-        others.sort_unstable();
-        others.dedup();
-        return Err(Error::input(
-            format!("the scores hold no metric `{}`", scores.metric),
-            format!("they hold {}: choose one of those with --metric", first_few(&others)),
-        ));
     }
     Ok(known)
 }

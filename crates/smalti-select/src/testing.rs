@@ -1,7 +1,7 @@
 //! What the tests of several modules share.
 
 use crate::budget::{Budget, OnSmallClass};
-use smalti_data::tables::{Pass, Sample, Samples, ScoreRow, Split, Status, TraceRow};
+use smalti_data::tables::{Pass, Sample, Samples, Split, Status, TraceRow};
 
 /// `class-0`, `class-1` and so on.
 pub fn classes(count: u32) -> Vec<String> {
@@ -26,11 +26,6 @@ pub fn samples(labels: &[u32]) -> Samples {
         paths: (0..).zip(labels).map(|(s, class): (u32, _)| format!("class-{class}/{s:05}.png")).collect(),
         ..Samples::default()
     }
-}
-
-/// A score of the metric `el2n`.
-pub fn score(sample: u32, score: f32) -> ScoreRow {
-    ScoreRow { sample, metric: "el2n".into(), score }
 }
 
 /// Plain images, `per_class` of them.

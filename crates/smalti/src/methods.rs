@@ -30,11 +30,21 @@ pub fn families() -> Vec<Family> {
     };
     let metric = |m: &smalti_select::Metric| {
         let hard = if m.hard == HardEnd::High { "high" } else { "low" };
-        text(&[m.name, m.about, m.formula, hard, m.pass.name(), m.cost, m.paper])
+        text(&[&m.name, m.about, m.formula, hard, m.reads(), m.cost, m.fails, m.paper])
     };
     let rule = |r: &smalti_select::Rule| {
-        let needs = if r.needs == Needs::Scores { "a metric" } else { "nothing" };
-        text(&[r.name, r.about, needs, r.fails, r.paper])
+        let (needs, forms) = match r.needs {
+            Needs::Scores => ("a metric", "NAME, NAME-global"),
+            Needs::Nothing => ("nothing", "NAME, NAME-global"),
+            Needs::Features => ("features", "NAME"),
+            Needs::ScoresAndFeatures => ("a metric and features", "NAME"),
+        };
+        let number = r
+            .parameter
+            .map_or("none".to_owned(), |p| format!("{}, from {} to {}; {}", p.about, p.range.0, p.range.1, p.default));
+        let forms = forms.replace("NAME", r.name);
+        let forms = if r.parameter.is_some() { forms.replace(',', "[:X],") + "[:X]" } else { forms };
+        text(&[r.name, r.about, needs, &forms, &number, r.cost, r.fails, r.paper])
     };
     let protocol = |p: &smalti_learn::protocols::Protocol| {
         let recipe = crate::students::TrainingRecipe { protocol: Some(p.name.to_owned()), ..Default::default() };
@@ -54,13 +64,22 @@ pub fn families() -> Vec<Family> {
         Family {
             name: "Metrics",
             flag: "--metric",
-            columns: vec!["name", "what it measures", "formula", "hard end", "pass", "cost", "paper"],
+            columns: vec!["name", "what it measures", "formula", "hard end", "reads", "cost", "fails when", "paper"],
             rows: METRICS.iter().map(metric).collect(),
         },
         Family {
             name: "Rules",
             flag: "--rule",
-            columns: vec!["name", "what it keeps", "needs", "fails when", "paper"],
+            columns: vec![
+                "name",
+                "what it keeps",
+                "needs",
+                "forms",
+                "its number X and the default",
+                "cost",
+                "fails when",
+                "paper",
+            ],
             rows: RULES.iter().map(rule).collect(),
         },
         Family {

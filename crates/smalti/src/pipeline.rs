@@ -10,7 +10,7 @@
 
 use crate::recipe::{Recipe, Settings};
 use crate::run::Run;
-use crate::stages::{self, Given, Scores};
+use crate::stages::{self, Evidence, Given};
 use crate::ui::Ui;
 use anyhow::Result;
 use smalti_data::manifest::Manifest;
@@ -70,26 +70,26 @@ pub fn compress(request: &Request, ui: &Ui) -> Result<Outcome> {
     let run = Run::begin(request.out, request.overwrite)?;
     let samples = stages::scan(&source, &request.recipe, &run, ui)?;
     let settings = stages::settle(request, &samples, &run)?;
-    let scores = stages::score(request, &source, &samples, &settings, &run, ui)?;
-    let manifest = make_set(&source, &samples, scores.as_ref(), &settings, &request.given, &run, ui)?;
+    let evidence = stages::score(request, &source, &samples, &settings, &run, ui)?;
+    let manifest = make_set(&source, &samples, &evidence, &settings, &request.given, &run, ui)?;
     Ok(Outcome { manifest, samples, settings })
 }
 
-/// The second half, from scores to a written set.
+/// The second half, from evidence to a written set.
 ///
 /// # Errors
 /// As [`compress`].
 pub fn make_set(
     source: &Source,
     samples: &Samples,
-    scores: Option<&Scores>,
+    evidence: &Evidence,
     settings: &Settings,
     given: &Given,
     run: &Run,
     ui: &Ui,
 ) -> Result<Manifest> {
-    let selection = stages::prune(samples, scores, settings, given, run, ui)?;
-    let plan = smalti_select::plan(&selection, samples.classes.len(), settings.ipc, &settings.layout());
+    let selection = stages::prune(samples, evidence, settings, given, run, ui)?;
+    let plan = smalti_select::plan(&selection, samples.classes.len(), &settings.layout());
     stages::write(source, samples, &plan, settings, run, ui)
 }
 

@@ -82,9 +82,9 @@ mod tests {
             assert!(PRESETS[..at].iter().all(|other| other.name != preset.name), "{}", preset.name);
             assert!(preset.paper.contains("arXiv") && preset.about.len() > 20, "{}", preset.name);
             let rule = smalti_select::rule(preset.rule).expect("a rule of the list");
-            assert_eq!(rule.needs == smalti_select::Needs::Scores, preset.metric.is_some(), "{}", preset.name);
+            assert_eq!(rule.rule.needs.scores(), preset.metric.is_some(), "{}", preset.name);
             if let Some(metric) = preset.metric {
-                smalti_select::metric(metric).expect("a metric of the list");
+                smalti_select::metric(metric, None).expect("a metric of the list");
             }
         }
     }

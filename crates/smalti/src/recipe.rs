@@ -11,7 +11,7 @@ use smalti_data::mosaic::Layout;
 use smalti_data::write::OutputFormat;
 use smalti_learn::optim::OptimiserSpec;
 use smalti_learn::proxy::ProxySpec;
-use smalti_select::{Needs, OnSmallClass};
+use smalti_select::{HardEnd, Needs, OnSmallClass};
 use std::path::Path;
 
 /// Settings of `compress` as far as they were given: by flags, or by a recipe file.
@@ -42,6 +42,8 @@ pub struct Recipe {
     pub orientation: Option<Orientation>,
     /// Whether large JPEGs are decoded small.
     pub decode: Option<Detail>,
+    /// Which end of the metric is hard, where it is none of ours.
+    pub hard_end: Option<HardEnd>,
     /// What to do about a class with too few images.
     pub on_small_class: Option<OnSmallClass>,
     /// Licence of the source images as the Hugging Face Hub spells it.
@@ -84,6 +86,8 @@ pub struct Settings {
     pub grid: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metric: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hard_end: Option<HardEnd>,
     pub rule: String,
     pub size: u32,
     pub holdout: f64,
@@ -141,6 +145,7 @@ impl Recipe {
             preset: self.preset.or(below.preset),
             grid: self.grid.or(below.grid),
             metric: self.metric.or(below.metric),
+            hard_end: self.hard_end.or(below.hard_end),
             rule: self.rule.or(below.rule),
             size: self.size.or(below.size),
             holdout: self.holdout.or(below.holdout),
@@ -175,11 +180,11 @@ impl Recipe {
     pub fn settle(&self, name: &str, typical_side: u32) -> Result<Settings> {
         let preset = preset(self.preset.as_deref().unwrap_or(PRESETS[0].name))?;
         let rule = smalti_select::rule(self.rule.as_deref().unwrap_or(preset.rule))?;
-        let needs_scores = rule.needs == Needs::Scores;
+        let needs = rule.rule.needs;
         let metric = self.metric.as_deref().or(preset.metric);
-        if needs_scores && metric.is_none() {
+        if needs.scores() && metric.is_none() {
             return Err(usage(
-                format!("the rule `{}` needs a metric", rule.name),
+                format!("the rule `{}` needs a metric", rule.rule.name),
                 "add --metric el2n; `smalti methods` lists them",
             ));
         }
@@ -200,8 +205,9 @@ impl Recipe {
             ipc,
             preset: preset.name.to_owned(),
             grid: layout.grid,
-            metric: metric.filter(|_| needs_scores).map(str::to_owned),
-            rule: rule.name.to_owned(),
+            metric: metric.filter(|_| needs.scores()).map(str::to_owned),
+            hard_end: self.hard_end.filter(|_| needs.scores()),
+            rule: rule.name(),
             size,
             holdout,
             seed: self.seed.unwrap_or(0),
@@ -210,7 +216,7 @@ impl Recipe {
             decode: self.profile().detail,
             on_small_class: self.on_small_class.unwrap_or(OnSmallClass::Refuse),
             licence: self.licence.clone(),
-            proxy: if needs_scores { Some(self.proxy.settle(size)?) } else { None },
+            proxy: if needs != Needs::Nothing { Some(self.proxy.settle(size)?) } else { None },
         })
     }
 }

@@ -5,7 +5,7 @@ mod common;
 use common::{TINY_PROXY, arg, images, run, tree};
 use smalti_data::manifest::Manifest;
 use smalti_data::tables::scores::{read_scores, write_scores};
-use smalti_data::tables::{Samples, ScoreRow, Selection, Split};
+use smalti_data::tables::{Samples, Scored, Selection, Split};
 use std::path::Path;
 
 fn compress<'a>(source: &'a Path, out: &'a Path, more: &[&'a str]) -> Vec<&'a str> {
@@ -33,7 +33,7 @@ fn pca_writes_mosaics_of_the_easiest_images_and_verifies() {
     // The tiles are the eight smallest scores of each class.
     let scores = read_scores(&dir.path().join("set.run/scores.parquet")).expect("scores");
     let samples = Samples::read(&dir.path().join("set.run/samples.parquet")).expect("samples");
-    let score = |sample: u32| scores.iter().find(|r| r.sample == sample).expect("scored").score;
+    let score = |sample: u32| scores[0].rows.iter().find(|row| row.0 == sample).expect("scored").1;
     for class_id in 0..3 {
         let shown: Vec<u32> = manifest
             .images
@@ -47,7 +47,7 @@ fn pca_writes_mosaics_of_the_easiest_images_and_verifies() {
         assert!(dropped.into_iter().all(|s| score(s.sample) >= hardest_kept));
     }
     let tested: Vec<u32> = samples.usable(Split::Test).map(|s| s.sample).collect();
-    assert!(scores.iter().all(|row| !tested.contains(&row.sample)), "no test image is scored");
+    assert!(scores[0].rows.iter().all(|row| !tested.contains(&row.0)), "no test image is scored");
     run(["verify", arg(&out)], 0);
 }
 
@@ -82,9 +82,8 @@ fn scores_from_elsewhere_decide_and_their_direction_is_asked_for() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let (source, out) = (images(dir.path(), 6), dir.path().join("set"));
     let path = dir.path().join("mine.parquet");
-    let rows: Vec<ScoreRow> =
-        (0..100).map(|sample| ScoreRow { sample, metric: "mine".into(), score: -(sample as f32) }).collect();
-    write_scores(&path, &rows).expect("written");
+    let rows = (0..100).map(|sample| (sample, -(sample as f32))).collect();
+    write_scores(&path, &[Scored { metric: "mine".into(), rows }]).expect("written");
     let more = ["--ipc", "1", "--grid", "1", "--rule", "easy-first", "--metric", "mine", "--scores", arg(&path)];
     let (_, stderr) = run(compress(&source, &out, &more), 1);
     assert!(stderr.contains("which end of `mine` is hard?") && stderr.contains("--hard-end"), "{stderr}");

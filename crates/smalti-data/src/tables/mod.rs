@@ -4,11 +4,13 @@
 //! |---|---|---|
 //! | `samples.parquet` | input image | [`samples`] |
 //! | `trace/seed=S/epoch=E.parquet` | sample and pass | [`trace`] |
+//! | `trace/seed=S/features.parquet` | sample | [`features`] |
 //! | `scores.parquet` | sample and metric | [`scores`] |
 //! | `selection.parquet` | sample | [`selection`] |
 //!
 //! [`id_list`] is a selection as plain text. `B3SUMS` beside the tables holds their hashes.
 
+pub mod features;
 pub mod id_list;
 mod paths;
 pub mod samples;
@@ -17,10 +19,11 @@ pub mod selection;
 mod sums;
 pub mod trace;
 
+pub use features::{FeatureFile, Features};
 pub(crate) use paths::PathList;
 pub use paths::Paths;
 pub use samples::{Sample, Samples, Split, Status};
-pub use scores::ScoreRow;
+pub use scores::Scored;
 pub use selection::{Selected, Selection};
 pub use sums::{SUMS, check};
 pub use trace::{Pass, TraceRow};

@@ -1,51 +1,58 @@
 //! `scores.parquet`: one number per sample and metric.
 
-use super::{batch, column, read_table, schema, write_table};
+use super::{batch, column, read_table, schema, write_batches};
 use crate::error::{Error, Result};
 use arrow::array::{Array, Float32Array, StringArray, UInt32Array};
 use arrow::datatypes::{DataType, Field};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-/// One score.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ScoreRow {
-    /// Row of the source.
-    pub sample: u32,
-    /// Name of the metric.
+/// Rows that are put into columns at once.
+const PART: usize = 1 << 15;
+
+/// What one metric says of every sample.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Scored {
+    /// Name of the metric; which end is hard is a property of the metric.
     pub metric: String,
-    /// Its value; which end is hard is a property of the metric.
-    pub score: f32,
+    /// Row of the source, and its score.
+    pub rows: Vec<(u32, f32)>,
 }
 
 /// Writes scores, sorted by (metric, sample).
 ///
 /// # Errors
 /// [`Error::Io`] and [`Error::Table`] with the path.
-pub fn write_scores(path: &Path, rows: &[ScoreRow]) -> Result<()> {
-    let mut rows: Vec<&ScoreRow> = rows.iter().collect();
-    rows.sort_by(|a, b| (&a.metric, a.sample).cmp(&(&b.metric, b.sample)));
-    let fields = vec![
+pub fn write_scores(path: &Path, scores: &[Scored]) -> Result<()> {
+    let mut scores: Vec<Scored> = scores.to_vec();
+    scores.sort_by(|a, b| a.metric.cmp(&b.metric));
+    scores.iter_mut().for_each(|scored| scored.rows.sort_unstable_by_key(|row| row.0));
+    let fields = schema(vec![
         Field::new("sample", DataType::UInt32, false),
         Field::new("metric", DataType::Utf8, false),
         Field::new("score", DataType::Float32, false),
-    ];
-    let table = batch(
-        schema(fields),
-        vec![
-            Arc::new(UInt32Array::from_iter_values(rows.iter().map(|r| r.sample))),
-            Arc::new(StringArray::from_iter_values(rows.iter().map(|r| &r.metric))),
-            Arc::new(Float32Array::from_iter_values(rows.iter().map(|r| r.score))),
-        ],
-    );
-    write_table(path, &table)
+    ]);
+    let parts = scores.iter().flat_map(|scored| scored.rows.chunks(PART).map(|rows| (&scored.metric, rows)));
+    let batches = parts.map(|(metric, rows)| {
+        batch(
+            fields.clone(),
+            vec![
+                Arc::new(UInt32Array::from_iter_values(rows.iter().map(|row| row.0))),
+                Arc::new(StringArray::from_iter_values(rows.iter().map(|_| metric))),
+                Arc::new(Float32Array::from_iter_values(rows.iter().map(|row| row.1))),
+            ],
+        )
+    });
+    write_batches(path, fields.clone(), batches)
 }
 
-/// Reads scores, ours or made elsewhere: columns `sample` and `score`, and `metric` where there are several.
+/// Reads scores, ours or made elsewhere: columns `sample` and `score`, and `metric` where there are several; a table without that column
+/// holds one metric called `given`. By name of the metric.
 ///
 /// # Errors
 /// [`Error::Io`] and [`Error::Table`] with the path; [`Error::Input`] when a column is missing or holds nulls.
-pub fn read_scores(path: &Path) -> Result<Vec<ScoreRow>> {
+pub fn read_scores(path: &Path) -> Result<Vec<Scored>> {
     let table = read_table(path)?;
     let samples: UInt32Array = column(&table, "sample", &DataType::UInt32, path)?;
     let scores: Float32Array = column(&table, "score", &DataType::Float32, path)?;
@@ -59,13 +66,12 @@ pub fn read_scores(path: &Path) -> Result<Vec<ScoreRow>> {
         Some(_) => Some(column(&table, "metric", &DataType::Utf8, path)?),
         None => None,
     };
-    Ok((0..table.num_rows())
-        .map(|i| ScoreRow {
-            sample: samples.value(i),
-            metric: metrics.as_ref().map_or("given", |m| m.value(i)).to_owned(),
-            score: scores.value(i),
-        })
-        .collect())
+    let mut found: BTreeMap<&str, Vec<(u32, f32)>> = BTreeMap::new();
+    for i in 0..table.num_rows() {
+        let metric = metrics.as_ref().map_or("given", |m| m.value(i));
+        found.entry(metric).or_default().push((samples.value(i), scores.value(i)));
+    }
+    Ok(found.into_iter().map(|(metric, rows)| Scored { metric: metric.to_owned(), rows }).collect())
 }
 
 #[cfg(test)]
@@ -76,9 +82,9 @@ mod tests {
     fn scores_read_back_sorted_and_a_wrong_table_is_named() {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let path = dir.path().join("scores.parquet");
-        let row = |sample, metric: &str, score| ScoreRow { sample, metric: metric.into(), score };
-        write_scores(&path, &[row(2, "el2n", 0.5), row(1, "el2n", 0.25), row(0, "aum", -1.0)]).expect("written");
-        let expected = vec![row(0, "aum", -1.0), row(1, "el2n", 0.25), row(2, "el2n", 0.5)];
+        let scored = |metric: &str, rows: &[(u32, f32)]| Scored { metric: metric.into(), rows: rows.to_vec() };
+        write_scores(&path, &[scored("el2n", &[(2, 0.5), (1, 0.25)]), scored("aum", &[(0, -1.0)])]).expect("written");
+        let expected = [scored("aum", &[(0, -1.0)]), scored("el2n", &[(1, 0.25), (2, 0.5)])];
         assert_eq!(read_scores(&path).expect("read"), expected);
 
         super::super::Samples::default().write(&path).expect("another table");

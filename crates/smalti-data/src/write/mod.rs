@@ -184,8 +184,8 @@ fn check_plan(samples: &Samples, plan: &Plan, spec: &SetSpec) -> Result<()> {
             Some((class_id, _)) => image.class_id > class_id && image.index == 0,
             None => image.index == 0,
         };
-        if !first_or_next || image.class_id as usize >= spec.classes.len() || image.index >= spec.ipc {
-            return wrong(format!("{name} is out of order, or beyond {} classes of {}", spec.classes.len(), spec.ipc));
+        if !first_or_next || image.class_id as usize >= spec.classes.len() {
+            return wrong(format!("{name} is out of order, or beyond {} classes", spec.classes.len()));
         }
         if image.samples.len() != spec.layout.samples_per_image() as usize {
             return wrong(format!("{name} has {} tiles, not {}", image.samples.len(), spec.layout.samples_per_image()));
@@ -218,7 +218,7 @@ fn manifest_of(spec: &SetSpec, folders: Vec<String>, images: Vec<ImageEntry>) ->
     for image in &images {
         counts[image.class_id as usize] += 1;
     }
-    let short = spec.classes.iter().cloned().zip(counts).filter(|(_, images)| *images < spec.ipc).collect();
+    let uneven = spec.classes.iter().cloned().zip(counts).filter(|(_, images)| *images != spec.ipc).collect();
     Manifest {
         format_version: FORMAT_VERSION,
         smalti_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -227,7 +227,7 @@ fn manifest_of(spec: &SetSpec, folders: Vec<String>, images: Vec<ImageEntry>) ->
         classes: spec.classes.clone(),
         folders,
         ipc: spec.ipc,
-        short,
+        uneven,
         grid: spec.layout.grid,
         size: spec.layout.size,
         format: spec.format,

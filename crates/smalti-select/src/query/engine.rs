@@ -1,14 +1,16 @@
 //! The query engine and its async runtime, behind plain calls.
 
 use super::SeedFiles;
+use super::deviation::windowed_deviation;
+use super::expression::{self, Expression, words};
 use super::table::SeedTable;
 use crate::error::{Error, Result};
 use crate::metrics::Metric;
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Float64Type, Int64Type, UInt32Type};
 use datafusion::error::DataFusionError;
-use datafusion::execution::context::SQLOptions;
-use datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
+use datafusion::functions_aggregate::count::count_all;
+use datafusion::prelude::{DataFrame, SessionConfig, SessionContext, col, ident, lit};
 use smalti_data::tables::Pass;
 use std::sync::Arc;
 use tokio::runtime::Runtime;
@@ -23,6 +25,9 @@ pub(super) struct PassQuery {
     /// Their expressions, in the same order.
     expressions: Vec<String>,
 }
+
+/// Name of the column that counts a sample's rows.
+const COUNT: &str = "rows of the sample";
 
 /// What one seed says of every sample.
 #[derive(Debug)]
@@ -40,23 +45,42 @@ pub(super) struct SeedScores {
 }
 
 impl PassQuery {
-    pub fn new(pass: Pass, metrics: &[&Metric]) -> PassQuery {
+    /// The query of metrics that read the same pass.
+    pub fn new(pass: Pass, metrics: &[(&Metric, &str)]) -> PassQuery {
         PassQuery {
             pass,
-            names: metrics.iter().map(|m| m.name.to_owned()).collect(),
-            expressions: metrics.iter().map(|m| m.sql.to_owned()).collect(),
+            names: metrics.iter().map(|(m, _)| m.name.to_string()).collect(),
+            expressions: metrics.iter().map(|(_, sql)| (*sql).to_owned()).collect(),
         }
     }
 
-    fn sql(&self, expressions: &[String]) -> String {
-        let columns: String =
-            expressions.iter().enumerate().map(|(i, e)| format!(", cast(({e}) as double) as m{i}")).collect();
-        let pass = self.pass.name();
-        format!("select sample, count(*) as n{columns} from trace where pass = '{pass}' group by sample")
+    /// Sample, number of rows, and one column per metric.
+    async fn plan(&self, context: &SessionContext) -> Result<DataFrame> {
+        let wrong = |cause: DataFusionError| self.wrong(words(&cause));
+        let trace = context.table("trace").await.map_err(wrong)?;
+        let schema = trace.schema().clone();
+        let parsed = self.names.iter().zip(&self.expressions);
+        let parsed: Vec<Expression> =
+            parsed.map(|(name, sql)| expression::parse(context, &schema, name, sql)).collect::<Result<_>>()?;
+        let mut aggregates = vec![count_all().alias(COUNT)];
+        for aggregate in parsed.iter().flat_map(|expression| &expression.aggregates) {
+            if !aggregates.contains(aggregate) {
+                aggregates.push(aggregate.clone());
+            }
+        }
+        let rows = trace.filter(col("pass").eq(lit(self.pass.name()))).map_err(wrong)?;
+        let grouped = rows.aggregate(vec![col("sample")], aggregates).map_err(wrong)?;
+        let mut columns = vec![col("sample"), ident(COUNT)];
+        for (at, (expression, name)) in parsed.into_iter().zip(&self.names).enumerate() {
+            let number = expression::as_number(name, expression.of_aggregates, grouped.schema())?;
+            columns.push(number.alias(format!("m{at}")));
+        }
+        grouped.select(columns).map_err(wrong)
     }
 
-    fn epochs_sql(&self) -> String {
-        format!("select distinct epoch from trace where pass = '{}'", self.pass.name())
+    async fn epochs(&self, context: &SessionContext) -> std::result::Result<Vec<RecordBatch>, DataFusionError> {
+        let rows = context.table("trace").await?.filter(col("pass").eq(lit(self.pass.name())))?;
+        rows.select(vec![col("epoch")])?.distinct()?.collect().await
     }
 
     fn wrong(&self, cause: impl ToString) -> Error {
@@ -91,8 +115,13 @@ impl Engine {
     pub fn check(&self, query: &PassQuery, seed: &SeedFiles) -> Result<()> {
         for (name, expression) in query.names.iter().zip(&query.expressions) {
             let wrong = |cause: DataFusionError| Error::Query { metric: name.clone(), cause: words(&cause) };
-            let sql = query.sql(std::slice::from_ref(expression));
-            self.runtime.block_on(async { plan(&context(seed)?, &sql).await }).map_err(wrong)?;
+            let alone =
+                PassQuery { pass: query.pass, names: vec![name.clone()], expressions: vec![expression.clone()] };
+            self.runtime.block_on(async {
+                let context = context(seed).map_err(wrong)?;
+                // Optimised too: an argument of a wrong type is found there.
+                alone.plan(&context).await?.create_physical_plan().await.map_err(wrong).map(|_| ())
+            })?;
         }
         Ok(())
     }
@@ -126,7 +155,7 @@ impl Engine {
 async fn one_seed(query: Arc<PassQuery>, seed: SeedFiles) -> Result<SeedScores> {
     let wrong = |cause: DataFusionError| query.wrong(format!("{} (seed {})", words(&cause), seed.seed));
     let context = context(&seed).map_err(wrong)?;
-    let epochs = plan(&context, &query.epochs_sql()).await.map_err(wrong)?.collect().await.map_err(wrong)?;
+    let epochs = query.epochs(&context).await.map_err(wrong)?;
     let mut epochs: Vec<u32> =
         epochs.iter().flat_map(|batch| batch.column(0).as_primitive::<UInt32Type>().values()).copied().collect();
     epochs.sort_unstable();
@@ -141,8 +170,7 @@ async fn one_seed(query: Arc<PassQuery>, seed: SeedFiles) -> Result<SeedScores> 
             format!("train the proxies so that they record the {pass} pass, or choose another metric"),
         ));
     }
-    let batches = plan(&context, &query.sql(&query.expressions)).await.map_err(wrong)?;
-    let batches = batches.collect().await.map_err(wrong)?;
+    let batches = query.plan(&context).await?.collect().await.map_err(wrong)?;
     gather(&query, seed.seed, epochs, &batches)
 }
 
@@ -151,12 +179,8 @@ fn context(seed: &SeedFiles) -> Result<SessionContext, DataFusionError> {
     let config = SessionConfig::new().with_target_partitions(1).with_information_schema(false);
     let context = SessionContext::new_with_config(config);
     context.register_table("trace", Arc::new(SeedTable::new(seed)?))?;
+    context.register_udaf(windowed_deviation());
     Ok(context)
-}
-
-async fn plan(context: &SessionContext, sql: &str) -> Result<DataFrame, DataFusionError> {
-    let queries_only = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
-    context.sql_with_options(sql, queries_only).await
 }
 
 /// The result's batches as plain columns, sorted by sample.
@@ -178,7 +202,8 @@ fn gather(query: &PassQuery, seed: u64, epochs: Vec<u32>, batches: &[RecordBatch
             if column.is_null(row as usize) || !value.is_finite() {
                 return Err(Error::input(
                     format!("the metric `{name}` is not a number for sample {sample} (seed {seed})"),
-                    "a proxy that diverged writes such rows: train it again with a lower learning rate, or leave that seed out",
+                    "a proxy that diverged writes such rows (train it again with a lower learning rate, or leave that seed out); a window needs \
+                     that many epochs",
                 ));
             }
             of_metric.push(value);
@@ -187,9 +212,4 @@ fn gather(query: &PassQuery, seed: u64, epochs: Vec<u32>, batches: &[RecordBatch
     }
     let counts = order.iter().map(count).collect();
     Ok(SeedScores { seed, epochs, samples: order.into_iter().map(|(sample, ..)| sample).collect(), counts, values })
-}
-
-/// The engine's message without its stack, on one line.
-fn words(error: &DataFusionError) -> String {
-    error.strip_backtrace().lines().next().unwrap_or("no cause given").to_owned()
 }

@@ -3,20 +3,24 @@
 //! Aggregation is per (sample, seed) in SQL, then a mean over seeds here. The same bytes come out for any number of threads: each seed
 //! is one query in one partition that reads its files in the order of the epochs, so every sum of floats sees its rows in one
 //! order; seeds run side by side, and their results are added in ascending order of the seeds. All sums are f64 and only the last
-//! number is rounded to f32. Memory holds one number per sample, metric and running seed, never the trace.
+//! number is rounded to f32. Memory holds one number per sample, metric and running seed, never the trace. Metrics of features read one
+//! class at a time.
 
+mod deviation;
 mod engine;
+mod expression;
 mod files;
 mod table;
 
 use crate::error::{Error, Result};
-use crate::metrics::Metric;
+use crate::features::ClassFeatures;
+use crate::metrics::{Basis, Metric};
 use engine::{Engine, PassQuery, SeedScores};
 use files::SeedFiles;
-use smalti_data::tables::{Pass, ScoreRow};
+use smalti_data::tables::{Pass, Scored};
 use std::path::Path;
 
-/// The scores of every sample by every metric, sorted by (metric, sample).
+/// The scores of every sample by every metric, sorted by name of the metric, and each by sample.
 ///
 /// `trace` is the folder that holds `seed=S/epoch=E.parquet`; only `seeds` are read, as a set. Metrics over one pass share a query.
 /// Blocks until done; not to be called from async code.
@@ -25,12 +29,12 @@ use std::path::Path;
 /// [`Error::Input`] for no seed, a metric named twice, missing seeds, epochs or samples (each by name), a pass that was not
 /// recorded, and a score that is not a finite number; [`Error::Query`] when the engine refuses a metric's SQL;
 /// [`smalti_data::Error`] for files that cannot be read or are no trace.
-pub fn scores(trace: &Path, seeds: &[u64], metrics: &[&Metric]) -> Result<Vec<ScoreRow>> {
+pub fn scores(trace: &Path, seeds: &[u64], metrics: &[&Metric]) -> Result<Vec<Scored>> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     scores_on(threads, trace, seeds, metrics)
 }
 
-fn scores_on(threads: usize, trace: &Path, seeds: &[u64], metrics: &[&Metric]) -> Result<Vec<ScoreRow>> {
+fn scores_on(threads: usize, trace: &Path, seeds: &[u64], metrics: &[&Metric]) -> Result<Vec<Scored>> {
     let mut seeds = seeds.to_vec();
     seeds.sort_unstable();
     seeds.dedup();
@@ -38,28 +42,39 @@ fn scores_on(threads: usize, trace: &Path, seeds: &[u64], metrics: &[&Metric]) -
         return Err(Error::input("scores need at least one proxy seed", "train one proxy or more"));
     }
     let mut metrics = metrics.to_vec();
-    metrics.sort_by_key(|m| m.name);
+    metrics.sort_by(|a, b| a.name.cmp(&b.name));
     if let Some(pair) = metrics.windows(2).find(|pair| pair[0].name == pair[1].name) {
         return Err(Error::input(format!("the metric `{}` is named twice", pair[0].name), "name each metric once"));
     }
-    let found = files::find(trace, &seeds)?;
-    let engine = Engine::new(threads)?;
-
-    let mut rows = Vec::new();
+    let mut scored = Vec::new();
     for pass in [Pass::Train, Pass::Eval] {
-        let of_pass: Vec<&Metric> = metrics.iter().copied().filter(|m| m.pass == pass).collect();
+        let of_pass: Vec<(&Metric, &str)> = metrics
+            .iter()
+            .filter_map(|&m| match &m.basis {
+                Basis::Trace { pass: of, sql } if *of == pass => Some((m, &**sql)),
+                _ => None,
+            })
+            .collect();
         if of_pass.is_empty() {
             continue;
         }
+        let found = files::find(trace, &seeds)?;
+        let engine = Engine::new(threads)?;
         let query = PassQuery::new(pass, &of_pass);
         engine.check(&query, &found[0])?;
         let mut total = Total { query: &query, seeds: 0, sums: None };
         engine.run(&query, &found, |scores| total.add(scores))?;
-        total.finish(&mut rows);
+        total.finish(&mut scored);
+    }
+    for metric in metrics {
+        if let Basis::Features(centre) = metric.basis {
+            let rows = ClassFeatures::open(trace, &seeds)?.distances(centre)?;
+            scored.push(Scored { metric: metric.name.to_string(), rows });
+        }
     }
     // Passes were computed in turn; within a metric the samples are sorted.
-    rows.sort_by(|a, b| a.metric.cmp(&b.metric));
-    Ok(rows)
+    scored.sort_by(|a, b| a.metric.cmp(&b.metric));
+    Ok(scored)
 }
 
 /// The running sum over seeds.
@@ -115,14 +130,12 @@ impl Total<'_> {
     }
 
     /// Appends the means, metric by metric.
-    fn finish(self, rows: &mut Vec<ScoreRow>) {
+    fn finish(self, scored: &mut Vec<Scored>) {
         let Some(sums) = self.sums else { return };
         for (metric, values) in self.query.names.iter().zip(&sums.values) {
-            rows.extend(sums.samples.iter().zip(values).map(|(&sample, &sum)| ScoreRow {
-                sample,
-                metric: metric.clone(),
-                score: (sum / f64::from(self.seeds)) as f32,
-            }));
+            let mean = |(&sample, &sum): (&u32, &f64)| (sample, (sum / f64::from(self.seeds)) as f32);
+            let rows = sums.samples.iter().zip(values).map(mean).collect();
+            scored.push(Scored { metric: metric.clone(), rows });
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Hand-made traces with known answers, and everything that can be missing from one.
 
 use super::*;
-use crate::metrics::{HardEnd, METRICS, metric};
+use crate::metrics::{Basis, HardEnd, METRICS, Metric, metric};
 use crate::testing::trace_row;
 use smalti_data::random::{Stage, Stream};
 use smalti_data::tables::TraceRow;
@@ -41,12 +41,22 @@ fn write_histories(trace: &Path, seed: u64, histories: &[(u32, &str)]) {
 
 /// Scores of one metric by sample.
 fn score(trace: &Path, seeds: &[u64], name: &str) -> Vec<(u32, f32)> {
-    let rows = scores(trace, seeds, &[metric(name).expect("known")]).expect("scored");
-    rows.into_iter().map(|row| (row.sample, row.score)).collect()
+    let mut scored = scores(trace, seeds, &[&metric(name, None).expect("known")]).expect("scored");
+    scored.remove(0).rows
+}
+
+/// A user's metric.
+fn mine(spec: &str) -> Metric {
+    metric(spec, Some(HardEnd::High)).expect("a metric")
+}
+
+/// The metrics of the trace.
+fn of_trace() -> impl Iterator<Item = &'static Metric> {
+    METRICS.iter().filter(|m| matches!(m.basis, Basis::Trace { .. }))
 }
 
 fn failure(trace: &Path, seeds: &[u64], name: &str) -> String {
-    scores(trace, seeds, &[metric(name).expect("known")]).expect_err("this trace is broken").to_string()
+    scores(trace, seeds, &[&metric(name, None).expect("known")]).expect_err("this trace is broken").to_string()
 }
 
 #[test]
@@ -60,6 +70,19 @@ fn every_metric_of_the_list_gives_its_reference_number() {
         match name {
             // √(.09 + .04 + .01), and √(.81 + .49 + .04)
             "el2n" => Some([1.157_583_7, 1.157_583_7, 0.374_165_74, 0.374_165_74]),
+            // The mean of both, and each alone, over the train rows
+            "el2n-train" => Some([0.765_874_7, 1.157_583_7, 0.374_165_74, 0.765_874_7]),
+            // The trace's column is el2n here
+            "grand" => Some([1.157_583_7, 1.157_583_7, 0.374_165_74, 0.374_165_74]),
+            // .7 − .2 = .5, and .1 − .7 = −.6
+            "aum-prob" => Some([-0.05, -0.6, 0.5, -0.05]),
+            // −.7 ln .7 − .2 ln .2 − .1 ln .1, the same numbers either way
+            "entropy" => Some([0.801_818_55; 4]),
+            "confidence" => Some([0.4, 0.1, 0.7, 0.4]),
+            // Three of .7 and three of .1: .3 around .4
+            "variability" => Some([0.3, 0.0, 0.0, 0.3]),
+            // Windows of three: one right or two right in each, a deviation of .6 √2 / 3
+            "cad" => Some([0.282_842_7, 0.0, 0.0, 0.282_842_7]),
             // −ln .7, and −ln .1
             "loss" => Some([std::f32::consts::LN_10, std::f32::consts::LN_10, 0.356_674_94, 0.356_674_94]),
             // (3 ln(.7/.2) + 3 ln(.1/.7)) / 6 = −ln 2 / 2; ln(1/7); ln 3.5
@@ -69,9 +92,9 @@ fn every_metric_of_the_list_gives_its_reference_number() {
             _ => None,
         }
     };
-    for m in METRICS {
-        let expected = reference(m.name).unwrap_or_else(|| panic!("{} has no reference number", m.name));
-        let found = score(dir.path(), &[0, 1], m.name);
+    for m in of_trace() {
+        let expected = reference(&m.name).unwrap_or_else(|| panic!("{} has no reference number", m.name));
+        let found = score(dir.path(), &[0, 1], &m.name);
         assert_eq!(found.iter().map(|(sample, _)| *sample).collect::<Vec<_>>(), [5, 6, 7, 9], "{}", m.name);
         for ((sample, score), expected) in found.iter().zip(expected) {
             assert!((score - expected).abs() < 1e-6, "{} of sample {sample}: {score} and not {expected}", m.name);
@@ -80,11 +103,11 @@ fn every_metric_of_the_list_gives_its_reference_number() {
 }
 
 #[test]
-fn the_never_learned_is_harder_than_the_always_known_by_every_metric() {
+fn the_never_learned_is_harder_than_the_always_known_by_every_metric_that_looks_at_the_label() {
     let dir = folder();
     write_histories(dir.path(), 0, &[(0, "1111"), (1, "0000")]);
-    for m in METRICS {
-        let found = score(dir.path(), &[0], m.name);
+    for m in of_trace().filter(|m| !["entropy", "variability", "cad"].contains(&&*m.name)) {
+        let found = score(dir.path(), &[0], &m.name);
         let hardness: Vec<f32> = found.iter().map(|(_, score)| m.hard.hardness(*score)).collect();
         assert!(hardness[0] < hardness[1], "{}: {hardness:?}", m.name);
     }
@@ -94,13 +117,15 @@ fn the_never_learned_is_harder_than_the_always_known_by_every_metric() {
 fn several_metrics_come_sorted_by_name_and_sample_and_passes_do_not_mix() {
     let dir = folder();
     write_histories(dir.path(), 3, &[(2, "01"), (1, "10")]);
-    let metrics: Vec<&Metric> = METRICS.iter().collect();
-    let rows = scores(dir.path(), &[3], &metrics).expect("scored");
-    let keys: Vec<(&str, u32)> = rows.iter().map(|r| (r.metric.as_str(), r.sample)).collect();
-    let expected = ["aum", "el2n", "forgetting", "loss"].map(|name| [(name, 1), (name, 2)]).concat();
-    assert_eq!(keys, expected);
+    let metrics: Vec<&Metric> = of_trace().filter(|m| &*m.name != "cad").collect();
+    let scored = scores(dir.path(), &[3], &metrics).expect("scored");
+    let mut names: Vec<&str> = metrics.iter().map(|m| &*m.name).collect();
+    names.sort_unstable();
+    assert_eq!(scored.iter().map(|s| s.metric.as_str()).collect::<Vec<_>>(), names);
+    assert!(scored.iter().all(|s| s.rows.iter().map(|row| row.0).eq([1, 2])));
     // El2n sees the eval rows alone, one per sample.
-    assert!((rows[2].score - 0.374_165_74).abs() < 1e-6 && (rows[3].score - 1.157_583_7).abs() < 1e-6);
+    let el2n = &scored.iter().find(|s| s.metric == "el2n").expect("scored").rows;
+    assert!((el2n[0].1 - 0.374_165_74).abs() < 1e-6 && (el2n[1].1 - 1.157_583_7).abs() < 1e-6);
 }
 
 /// Twelve epochs, so that the order of names is not that of numbers, and losses over twelve orders of magnitude, so that a sum
@@ -126,7 +151,7 @@ fn the_same_bytes_come_out_for_any_number_of_threads_and_any_order_of_seeds() {
     let dir = folder();
     let (seeds, samples) = ([2, 10, 11], 9000);
     write_wild(dir.path(), &seeds, samples);
-    let loss = metric("loss").expect("known");
+    let loss = &metric("loss", None).expect("known");
     let one = scores_on(1, dir.path(), &seeds, &[loss]).expect("scored");
 
     // The sum in the order of the epochs, then of the seeds, as plain code.
@@ -140,7 +165,7 @@ fn the_same_bytes_come_out_for_any_number_of_threads_and_any_order_of_seeds() {
         expected.iter_mut().zip(sums).for_each(|(total, sum)| *total += sum / 12.0);
     }
     let expected: Vec<u32> = expected.into_iter().map(|total| ((total / 3.0) as f32).to_bits()).collect();
-    assert_eq!(one.iter().map(|r| r.score.to_bits()).collect::<Vec<_>>(), expected);
+    assert_eq!(one[0].rows.iter().map(|row| row.1.to_bits()).collect::<Vec<_>>(), expected);
     for (threads, seeds) in [(2, [2, 10, 11]), (4, [11, 2, 10])] {
         assert!(scores_on(threads, dir.path(), &seeds, &[loss]).expect("scored") == one, "{threads} threads");
     }
@@ -154,11 +179,11 @@ fn an_expression_can_name_the_epoch_and_each_seed_is_averaged_before_the_mean() 
             write(dir.path(), seed, epoch, &[TraceRow { loss, ..trace_row(0, Pass::Eval, RIGHT, None) }]);
         }
     }
-    let late = Metric { name: "late", sql: "avg(loss) filter (where epoch > 0)", ..*metric("loss").expect("known") };
+    let late = mine("late@eval=avg(loss) filter (where epoch > 0)");
     let rows = scores(dir.path(), &[0, 1], &[&late]).expect("scored");
-    assert_eq!(rows.iter().map(|r| r.score).collect::<Vec<_>>(), [16.5]);
+    assert_eq!(rows[0].rows, [(0, 16.5)]);
     // Only the seeds asked for are read; the same seed twice is one seed.
-    assert_eq!(scores(dir.path(), &[1, 1], &[&late]).expect("scored")[0].score, 30.0);
+    assert_eq!(scores(dir.path(), &[1, 1], &[&late]).expect("scored")[0].rows, [(0, 30.0)]);
 }
 
 #[test]
@@ -243,7 +268,7 @@ fn a_score_that_is_no_number_names_metric_sample_and_seed() {
     }
     let dir = folder();
     write(dir.path(), 0, 0, &[trace_row(3, Pass::Eval, RIGHT, None)]);
-    let none = Metric { name: "none", sql: "avg(loss) filter (where epoch > 0)", ..*metric("loss").expect("known") };
+    let none = mine("none@eval=avg(loss) filter (where epoch > 0)");
     let error = scores(dir.path(), &[0], &[&none]).expect_err("an average of nothing");
     assert!(error.to_string().contains("`none` is not a number for sample 3"), "{error}");
 }
@@ -252,14 +277,30 @@ fn a_score_that_is_no_number_names_metric_sample_and_seed() {
 fn a_wrong_expression_names_its_metric_and_nothing_but_queries_runs() {
     let dir = folder();
     write_histories(dir.path(), 0, &[(0, "1")]);
-    let fine = metric("loss").expect("known");
-    let bad = ["avg(lost)", "loss", "avg(loss", "'a' || loss", "1) as double) from trace; drop table trace; --"];
-    for sql in bad {
-        let mine = Metric { name: "mine", sql, hard: HardEnd::High, ..*fine };
-        let error = scores(dir.path(), &[0], &[fine, &mine]).expect_err(sql);
-        assert!(matches!(&error, Error::Query { metric, .. } if metric == "mine"), "{error}");
-        assert!(error.to_string().starts_with("cannot compute the metric `mine`: "), "{error}");
+    let fine = &metric("loss", None).expect("known");
+    for (sql, words) in [
+        ("loss", "no aggregate"),
+        ("avg(loss", "cannot compute"),
+        ("max(case when loss > 'a' then 1 end)", "cannot compute"),
+        ("bool_or(correct)", "not a number"),
+        ("avg(loss)) as double) from trace; drop table trace; --", "cannot compute"),
+        ("avg(loss); drop table trace", "cannot compute"),
+        ("avg(loss) + epoch", "the column `epoch` outside of an aggregate"),
+        ("avg(loss) over ()", "a window"),
+        ("(select max(loss) from trace)", "cannot compute"),
+        ("first_value(loss order by epoch)", "an order inside an aggregate"),
+        ("windowed_deviation(loss, epoch, 1, 1)", "at least 2 epochs"),
+    ] {
+        let mine = mine(&format!("mine={sql}"));
+        let error = scores(dir.path(), &[0], &[fine, &mine]).expect_err(sql).to_string();
+        assert!(error.contains(words) && error.contains("`mine"), "{sql}: {error}");
     }
+    let error = scores(dir.path(), &[0], &[&mine("mine=avg(lost)")]).expect_err("no such column");
+    assert!(error.to_string().contains("reads a column `lost`"), "{error}");
+    assert!(error.hint().expect("the columns").contains("`loss`, `el2n`, `margin_logit`"), "{:?}", error.hint());
+    let both = "mine=sum(loss) / count(*) + case when max(epoch) > 0 then 1 else 0 end";
+    let found = &scores(dir.path(), &[0], &[&mine(both)]).expect("several aggregates in one expression")[0].rows;
+    assert!((found[0].1 - 0.356_674_94).abs() < 1e-6, "{found:?}");
     let error = scores(dir.path(), &[0], &[fine, fine]).expect_err("twice");
     assert!(error.to_string().contains("`loss` is named twice"), "{error}");
 }
@@ -286,4 +327,24 @@ fn damaged_and_foreign_files_are_named_with_their_path() {
     fs::write(&path, torn).expect("written");
     let error = failure(dir.path(), &[0], "el2n");
     assert!(error.contains("epoch=1.parquet"), "{error}");
+}
+
+#[test]
+fn distances_to_a_class_centre_are_averaged_over_the_proxies() {
+    let dir = folder();
+    let features = |values: [f32; 5]| smalti_data::tables::Features {
+        samples: vec![4, 1, 2, 7, 9],
+        labels: vec![0, 0, 0, 1, 0],
+        width: 1,
+        values: values.to_vec(),
+    };
+    for (seed, values) in [(0, [0.0, 1.0, 2.0, 5.0, 9.0]), (1, [0.0, 0.0, 0.0, 8.0, 4.0])] {
+        let path = smalti_data::tables::features::path_in(&seed_dir(dir.path(), seed));
+        smalti_data::tables::features::write_features(&path, &features(values)).expect("written");
+    }
+    // Seed 0: mean 3, median 1.5; seed 1: mean 1, median 0; sample 7 is alone in its class.
+    assert_eq!(score(dir.path(), &[0, 1], "prototype"), [(1, 1.5), (2, 1.0), (4, 2.0), (7, 0.0), (9, 4.5)]);
+    assert_eq!(score(dir.path(), &[0, 1], "moderate"), [(1, 0.25), (2, 0.25), (4, 0.75), (7, 0.0), (9, 5.75)]);
+    let error = failure(dir.path(), &[0, 3], "prototype");
+    assert!(error.contains("has no features of the seeds 3"), "{error}");
 }

@@ -5,20 +5,19 @@
 //! Citation: arXiv 2502.06434, which keeps the easy end of its metric. Cost: one sort.
 //! Fails when much can be kept (the easy end is redundant), and where the easiest images of a class look alike.
 
-use super::{Class, Needs, Rule};
+use super::{Class, Needs, Rule, SORT};
 
 pub(super) const RULE: Rule = Rule {
     name: "easy-first",
     about: "Keep the easiest samples of each class",
     paper: "arXiv 2502.06434 (PCA)",
     needs: Needs::Scores,
+    parameter: None,
+    cost: SORT,
     fails: "mild pruning, and classes whose easiest images look alike",
     rank,
 };
 
 fn rank(class: &Class) -> Vec<u32> {
-    let mut order: Vec<u32> = (0..class.len).collect();
-    // Stable, so equal samples stay in the order in which ties break.
-    order.sort_by(|&a, &b| class.hardness[a as usize].total_cmp(&class.hardness[b as usize]));
-    order
+    class.easiest_first()
 }

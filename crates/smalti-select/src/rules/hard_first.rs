@@ -5,13 +5,15 @@
 //! Citation: Paul et al. 2021 (arXiv 2107.07075), there over all classes at once; here within each class. Cost: one sort.
 //! Fails at high pruning rates, where it is far worse than random, and with wrong labels, which are the hardest of all.
 
-use super::{Class, Needs, Rule};
+use super::{Class, Needs, Rule, SORT};
 
 pub(super) const RULE: Rule = Rule {
     name: "hard-first",
     about: "Keep the hardest samples of each class",
     paper: "Paul, Ganguli, Dziugaite 2021 (arXiv 2107.07075)",
     needs: Needs::Scores,
+    parameter: None,
+    cost: SORT,
     fails: "few images per class (far below random there), and wrong labels",
     rank,
 };

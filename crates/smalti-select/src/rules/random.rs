@@ -13,6 +13,8 @@ pub(super) const RULE: Rule = Rule {
     about: "Keep samples of each class drawn by the seed",
     paper: "DeepCore's class-balanced uniform draw (arXiv 2204.08499)",
     needs: Needs::Nothing,
+    parameter: None,
+    cost: "none",
     fails: "small budgets, where the draw itself adds spread: use several seeds",
     rank,
 };

@@ -3,7 +3,7 @@
 use super::*;
 use crate::budget::OnSmallClass;
 use crate::rules::{RULES, rule};
-use crate::testing::{budget, samples, score};
+use crate::testing::{budget, samples};
 use proptest::prelude::*;
 use smalti_data::random::{Stage, Stream};
 use smalti_data::tables::{Samples, Status};
@@ -11,8 +11,17 @@ use std::collections::{HashMap, HashSet};
 
 const SEED: u64 = 11;
 
-fn el2n(rows: &[ScoreRow]) -> Option<Scores<'_>> {
-    Some(Scores { metric: "el2n", hard: HardEnd::High, rows })
+fn el2n(rows: &[(u32, f32)]) -> Evidence<'_> {
+    by(HardEnd::High, rows)
+}
+
+fn by(hard: HardEnd, rows: &[(u32, f32)]) -> Evidence<'_> {
+    Evidence { scores: Some(Scores { metric: "el2n", hard, rows }), features: None }
+}
+
+/// The rules that need no features, in their class-balanced form.
+fn of_scores() -> impl Iterator<Item = Choice> {
+    RULES.iter().filter(|r| !r.needs.features()).map(|r| rule(r.name).expect("known"))
 }
 
 /// A set with these class sizes; sample numbers are spread over the classes, and rows between them are unreadable.
@@ -29,17 +38,17 @@ fn toy(sizes: &[u32]) -> Samples {
 }
 
 /// Scores from a short range, so that many tie.
-fn tied_scores(samples: &Samples, seed: u64) -> Vec<ScoreRow> {
+fn tied_scores(samples: &Samples, seed: u64) -> Vec<(u32, f32)> {
     let mut stream = Stream::new(seed, Stage::Demo, 0, 0);
-    Candidates::of(samples).iter().map(|c| score(c.sample, stream.below(6) as f32 / 4.0 - 0.5)).collect()
+    Candidates::of(samples).iter().map(|c| (c.sample, stream.below(6) as f32 / 4.0 - 0.5)).collect()
 }
 
 /// Scores without ties.
-fn distinct_scores(samples: &Samples, seed: u64) -> Vec<ScoreRow> {
+fn distinct_scores(samples: &Samples, seed: u64) -> Vec<(u32, f32)> {
     let candidates = Candidates::of(samples);
     let mut values: Vec<f32> = (0..candidates.len()).map(|i| i as f32 / 8.0).collect();
     Stream::new(seed, Stage::Demo, 0, 0).shuffle(&mut values);
-    candidates.iter().zip(values).map(|(c, value)| score(c.sample, value)).collect()
+    candidates.iter().zip(values).map(|(c, value)| (c.sample, value)).collect()
 }
 
 fn ranked(selection: &Selection, class_id: u32) -> Vec<u32> {
@@ -56,10 +65,10 @@ proptest! {
         let samples = toy(&sizes);
         let scores = tied_scores(&samples, seed);
         let per_class = images * tiles;
-        for r in RULES {
+        for r in of_scores() {
             let with = |on_small_class| {
                 let budget = Budget { per_class, multiple: tiles, on_small_class };
-                select(&Candidates::of(&samples), el2n(&scores), r, &budget, seed)
+                select(&Candidates::of(&samples), el2n(&scores), &r, &budget, seed)
             };
             let small: Vec<usize> = (0..sizes.len()).filter(|&c| sizes[c] < per_class).collect();
             match with(OnSmallClass::Refuse) {
@@ -93,12 +102,12 @@ proptest! {
         let mut scores = tied_scores(&samples, seed);
         let mut other: Vec<u32> = samples.rows.iter().map(|row| row.sample).collect();
         let one = budget(1, OnSmallClass::Refuse);
-        for r in RULES {
-            let first = select(&Candidates::of(&samples), el2n(&scores), r, &one, seed).expect("selected");
+        for r in of_scores().chain(["easy-first-global", "ccs-global"].map(|name| rule(name).expect("known"))) {
+            let first = select(&Candidates::of(&samples), el2n(&scores), &r, &one, seed).expect("selected");
             Stream::new(seed, Stage::Demo, 1, 0).shuffle(&mut other);
             Stream::new(seed, Stage::Demo, 2, 0).shuffle(&mut scores);
-            let second = select(&Candidates::among(&samples, other.iter().copied()), el2n(&scores), r, &one, seed).expect("selected");
-            prop_assert_eq!(&first, &second, "{}", r.name);
+            let second = select(&Candidates::among(&samples, other.iter().copied()), el2n(&scores), &r, &one, seed).expect("selected");
+            prop_assert_eq!(&first, &second, "{}", r.name());
         }
     }
 
@@ -107,9 +116,9 @@ proptest! {
         let samples = toy(&[size]);
         let scores = distinct_scores(&samples, seed);
         let by = |name: &str, hard| {
-            let scores = Some(Scores { metric: "el2n", hard, rows: &scores });
             let one = budget(1, OnSmallClass::Refuse);
-            let selection = select(&Candidates::of(&samples), scores, rule(name).expect("known"), &one, 0);
+            let selection =
+                select(&Candidates::of(&samples), self::by(hard, &scores), &rule(name).expect("known"), &one, 0);
             ranked(&selection.expect("selected"), 0)
         };
         let mut reversed = by("hard-first", HardEnd::High);
@@ -123,10 +132,10 @@ proptest! {
     fn what_easy_first_keeps_is_no_harder_than_what_it_drops(size in 2u32..60, keep in 1u32..60, seed in 0u64..50) {
         let samples = toy(&[size, 60]);
         let scores = tied_scores(&samples, seed);
-        let value: HashMap<u32, f32> = scores.iter().map(|r| (r.sample, r.score)).collect();
+        let value: HashMap<u32, f32> = scores.iter().copied().collect();
         let keep = budget(keep.min(size), OnSmallClass::Refuse);
         let easy = rule("easy-first").expect("known");
-        let selection = select(&Candidates::of(&samples), el2n(&scores), easy, &keep, seed).expect("selected");
+        let selection = select(&Candidates::of(&samples), el2n(&scores), &easy, &keep, seed).expect("selected");
         for class in 0..2 {
             let side = |kept: bool| {
                 selection.rows.iter().filter(move |r| r.kept == kept && r.class_id == class).map(|r| value[&r.sample])
@@ -142,15 +151,16 @@ proptest! {
 fn on_a_toy_set_easy_drops_the_wrong_labels_and_hard_keeps_them() {
     // Samples 0..16 are learned, 16..20 have wrong labels: a high EL2N and a negative margin.
     let samples = toy(&[20]);
-    let table = |metric: &'static str, clean: f32, wrong: f32| -> Vec<ScoreRow> {
+    let table = |clean: f32, wrong: f32| -> Vec<(u32, f32)> {
         let of = |s: u32| if s < 16 { clean + s as f32 / 100.0 } else { wrong + s as f32 / 100.0 };
-        (0..20).map(|sample| ScoreRow { sample, metric: metric.into(), score: of(sample) }).collect()
+        (0..20).map(|sample| (sample, of(sample))).collect()
     };
-    for (metric, rows) in [("el2n", table("el2n", 0.1, 1.0)), ("aum", table("aum", 3.0, -2.0))] {
+    for (metric, rows) in [("el2n", table(0.1, 1.0)), ("aum", table(3.0, -2.0))] {
         let kept = |name: &str| {
-            let scores = Scores::of(crate::metric(metric).expect("known"), &rows);
+            let metric = crate::metric(metric, None).expect("known");
+            let evidence = Evidence { scores: Some(Scores::of(&metric, &rows)), features: None };
             let four = budget(4, OnSmallClass::Refuse);
-            let selection = select(&Candidates::of(&samples), Some(scores), rule(name).expect("known"), &four, 0);
+            let selection = select(&Candidates::of(&samples), evidence, &rule(name).expect("known"), &four, 0);
             selection.expect("selected").kept_of(0)
         };
         assert!(kept("easy-first").iter().all(|&s| s < 16), "{metric}");
@@ -164,13 +174,13 @@ fn ties_break_by_hash_and_both_zeros_are_one_number() {
     for (row, hash) in samples.rows.iter_mut().zip([9, 3, 7, 1]) {
         row.content_hash = hash;
     }
-    let scores: Vec<ScoreRow> = [0.0, -0.0, 0.0, -0.0].iter().zip(0..).map(|(&s, sample)| score(sample, s)).collect();
+    let scores: Vec<(u32, f32)> = [0.0, -0.0, 0.0, -0.0].iter().zip(0..).map(|(&s, sample)| (sample, s)).collect();
     for name in ["easy-first", "hard-first"] {
         for hard in [HardEnd::High, HardEnd::Low] {
-            let scores = Some(Scores { metric: "el2n", hard, rows: &scores });
+            let scores = by(hard, &scores);
             let one = budget(1, OnSmallClass::Refuse);
             let selection =
-                select(&Candidates::of(&samples), scores, rule(name).expect("known"), &one, 0).expect("selected");
+                select(&Candidates::of(&samples), scores, &rule(name).expect("known"), &one, 0).expect("selected");
             assert_eq!(ranked(&selection, 0), [3, 1, 2, 0], "{name}");
         }
     }
@@ -182,7 +192,7 @@ fn reasons_say_rule_metric_and_numbers() {
     let scores = distinct_scores(&samples, 0);
     let reason = |name: &str| {
         let two = budget(2, OnSmallClass::Refuse);
-        let selection = select(&Candidates::of(&samples), el2n(&scores), rule(name).expect("known"), &two, SEED);
+        let selection = select(&Candidates::of(&samples), el2n(&scores), &rule(name).expect("known"), &two, SEED);
         selection.expect("selected").rows[4].reason.clone()
     };
     assert_eq!(&*reason("easy-first"), "easy-first by el2n, 2 of 5 kept");
@@ -195,7 +205,8 @@ fn random_needs_no_scores_differs_by_seed_and_class_and_nests_in_larger_budgets(
     let kept = |seed, count| {
         let count = budget(count, OnSmallClass::Refuse);
         let random = rule("random").expect("known");
-        let selection = select(&Candidates::of(&samples), None, random, &count, seed).expect("no scores needed");
+        let selection =
+            select(&Candidates::of(&samples), Evidence::default(), &random, &count, seed).expect("no scores needed");
         [selection.kept_of(0), selection.kept_of(1)]
     };
     let [cats, dogs] = kept(1, 10);
@@ -210,43 +221,60 @@ fn random_needs_no_scores_differs_by_seed_and_class_and_nests_in_larger_budgets(
     assert!(times.iter().all(|&t| (100..200).contains(&t)), "{times:?}");
 }
 
-fn refused(samples: &Samples, scores: Option<Scores>) -> (String, String) {
+fn refused(samples: &Samples, evidence: Evidence) -> (String, String) {
     let one = budget(1, OnSmallClass::Refuse);
     let easy = rule("easy-first").expect("known");
-    let error = select(&Candidates::of(samples), scores, easy, &one, 0).expect_err("broken scores");
+    let error = select(&Candidates::of(samples), evidence, &easy, &one, 0).expect_err("broken scores");
     (error.to_string(), error.hint().expect("a hint").to_owned())
 }
 
 #[test]
 fn scores_that_do_not_serve_are_refused_with_the_way_out() {
     let samples = toy(&[3]);
-    let (what, hint) = refused(&samples, None);
+    let (what, hint) = refused(&samples, Evidence::default());
     assert!(what.contains("`easy-first` needs scores") && hint.contains("--metric"), "{what}");
 
-    let (what, _) = refused(&samples, el2n(&[score(2, 0.5)]));
+    let (what, _) = refused(&samples, el2n(&[(2, 0.5)]));
     assert_eq!(what, "2 of 3 training images have no score by `el2n`, the first is `class-0/00000.png`");
     let (what, _) = refused(&samples, el2n(&[]));
     assert!(what.starts_with("3 of 3"), "{what}");
 
-    let nan = [score(0, 0.5), score(1, f32::NAN), score(2, 0.5)];
+    let nan = [(0, 0.5), (1, f32::NAN), (2, 0.5)];
     let (what, _) = refused(&samples, el2n(&nan));
     assert_eq!(what, "1 of 3 scores by `el2n` are not a number, the first is that of `class-0/00001.png`");
 
-    let twice = [score(0, 0.5), score(1, 0.5), score(2, 0.5), score(1, 0.25)];
+    let twice = [(0, 0.5), (1, 0.5), (2, 0.5), (1, 0.25)];
     assert_eq!(refused(&samples, el2n(&twice)).0, "sample 1 has two scores by `el2n`");
-
-    let other = Scores { metric: "aum", hard: HardEnd::Low, rows: &twice };
-    let (what, hint) = refused(&samples, Some(other));
-    assert!(what == "the scores hold no metric `aum`" && hint.contains("`el2n`"), "{what}: {hint}");
 }
 
 #[test]
-fn scores_of_strangers_and_of_other_metrics_are_ignored() {
+fn scores_of_strangers_are_ignored() {
     let samples = toy(&[2]);
-    let stranger = ScoreRow { sample: 0, metric: "loss".into(), score: f32::NAN };
-    let scores = [score(0, 0.5), score(900, f32::NAN), stranger, score(1, 0.25)];
+    let scores = [(0, 0.5), (900, f32::NAN), (1, 0.25)];
     let one = budget(1, OnSmallClass::Refuse);
     let easy = rule("easy-first").expect("known");
-    let selection = select(&Candidates::of(&samples), el2n(&scores), easy, &one, 0).expect("selected");
+    let selection = select(&Candidates::of(&samples), el2n(&scores), &easy, &one, 0).expect("selected");
     assert_eq!(selection.kept_of(0), [1]);
+}
+
+#[test]
+fn a_global_rule_starves_classes_and_keeps_the_same_number_in_all() {
+    // Class 0 is easy, class 2 is hard.
+    let samples = toy(&[20, 20, 20]);
+    let scores: Vec<(u32, f32)> = (0..60).map(|row| (row, (row % 3 * 100 + row) as f32)).collect();
+    let kept = |name: &str, multiple| {
+        let budget = Budget { per_class: 8, multiple, on_small_class: OnSmallClass::Refuse };
+        let global = rule(name).expect("known");
+        let selection = select(&Candidates::of(&samples), el2n(&scores), &global, &budget, 0).expect("selected");
+        assert!(selection.rows.iter().all(|r| r.reason.starts_with(name)), "{:?}", selection.rows[0].reason);
+        [0, 1, 2].map(|class| selection.kept_of(class).len())
+    };
+    assert_eq!(kept("easy-first-global", 1), [20, 4, 0]);
+    assert_eq!(kept("hard-first-global", 4), [0, 4, 20]);
+    assert_eq!(kept("easy-first-global", 8), [16, 0, 0], "whole images only");
+    assert_eq!(kept("random-global", 1).iter().sum::<usize>(), 24);
+    let many = budget(21, OnSmallClass::Refuse);
+    let global = rule("easy-first-global").expect("known");
+    let error = select(&Candidates::of(&samples), el2n(&scores), &global, &many, 0).expect_err("63 of 60");
+    assert!(error.to_string().starts_with("60 usable training images are fewer than the 63"), "{error}");
 }

@@ -7,7 +7,7 @@ use crate::error::failure;
 use crate::pipeline::{Overwrite, make_set};
 use crate::run::Run;
 use crate::sources::{Scanned, TestSet, TrainSet, budget, rows};
-use crate::stages::{self, Given, ProxyJob, Scores};
+use crate::stages::{self, Evidence, Given, ProxyJob, Scores};
 use crate::students::{program, train_one};
 use crate::ui::Ui;
 use anyhow::Result;
@@ -15,10 +15,11 @@ use smalti_data::files;
 use smalti_data::mosaic::Layout;
 use smalti_data::source::SourceOptions;
 use smalti_data::store::{Fit, ImageStore};
-use smalti_data::tables::scores::write_scores;
-use smalti_data::tables::{Samples, Split};
+use smalti_data::tables::scores::{read_scores, write_scores};
+use smalti_data::tables::{Samples, Selection, Split};
 use smalti_data::write::source_hash;
 use smalti_learn::engine::{Engine, Precision};
+use smalti_select::{ClassFeatures, Metric, Needs};
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -39,7 +40,8 @@ pub struct Torch<'a> {
     engine: Engine,
     ui: &'a Ui,
     images: Option<Images>,
-    scores: BTreeMap<u64, Vec<Scores>>,
+    /// By seed and metric.
+    scores: BTreeMap<(u64, String), Scores>,
 }
 
 /// What every cell shares, decoded once.
@@ -105,43 +107,76 @@ impl<'a> Torch<'a> {
         Ok(Images { source, test, holdout })
     }
 
-    /// The scores of one seed by all metrics of the plan: from OUT/scores, or from new proxies.
-    fn scores(&mut self, seed: u64, metric: &str) -> Result<Scores> {
-        if !self.scores.contains_key(&seed) {
-            let made = self.make_scores(seed)?;
-            self.scores.insert(seed, made);
+    /// What the rule of a job decides by: from OUT/scores and the trace of the proxies, which are trained where something is missing.
+    fn evidence(&mut self, job: &Job) -> Result<Evidence> {
+        let needs = job.row.choice.rule.needs;
+        if needs == Needs::Nothing {
+            return Ok(Evidence::default());
         }
-        let found = self.scores.get(&seed).and_then(|all| all.iter().find(|s| s.metric == metric));
-        found.cloned().ok_or_else(|| {
-            failure(format!("there are no scores of `{metric}`"), "remove OUT/scores to make them again")
-        })
+        let folder = self.out.join("scores");
+        let (trace, reports) = (self.work().join("trace"), folder.join("proxies.json"));
+        let seeds = self.plan.proxy.seeds_for(job.seed);
+        let metrics = self.metrics();
+        let proxies = ProxyJob {
+            proxy: &self.plan.proxy,
+            leaves: stages::leaves(metrics.iter(), self.plan.rows.iter().map(|row| &row.choice)),
+            seeds: &seeds,
+            trace: &trace,
+            reports: &reports,
+        };
+        let features = needs.features() && !self.selection(job).exists();
+        if let Some(metric) = &job.row.metric
+            && !self.scores.contains_key(&(job.seed, metric.name.to_string()))
+        {
+            let found = self.make_scores(&folder.join(format!("seed={}.parquet", job.seed)), &metrics, &proxies)?;
+            self.scores.extend(found.into_iter().map(|s| ((job.seed, s.metric.clone()), s)));
+        }
+        if features {
+            self.train(&proxies)?;
+        }
+        let scores = job.row.metric.as_ref().map(|m| self.scores[&(job.seed, m.name.to_string())].clone());
+        let features = if features { Some(ClassFeatures::open(&trace, &seeds)?) } else { None };
+        Ok(Evidence { scores, features, proxy_seconds: proxies.seconds()? })
     }
 
-    fn make_scores(&mut self, seed: u64) -> Result<Vec<Scores>> {
-        let folder = self.out.join("scores");
-        let path = folder.join(format!("seed={seed}.parquet"));
-        let names: HashSet<&str> = self.plan.rows.iter().filter_map(|row| row.metric.as_deref()).collect();
-        let metrics = smalti_select::METRICS.iter().filter(|m| names.contains(m.name)).collect::<Vec<_>>();
-        let (plan, engine, ui, work) = (self.plan, self.engine, self.ui, self.work());
-        let images = self.images()?;
-        let seeds = plan.proxy.seeds_for(seed);
-        let trace = work.join("trace");
-        let job = ProxyJob { proxy: &plan.proxy, seeds: &seeds, trace: &trace, reports: &folder.join("proxies.json") };
-        if !path.exists() {
-            stages::train_proxies(&job, &images.source.source, &images.source.samples, || Ok(engine), ui)?;
-            write_scores(&path, &smalti_select::scores(&trace, &seeds, &metrics)?)?;
+    /// All metrics of the plan, each once.
+    fn metrics(&self) -> Vec<Metric> {
+        let mut metrics: Vec<Metric> = self.plan.rows.iter().filter_map(|row| row.metric.clone()).collect();
+        metrics.sort_by(|a, b| a.name.cmp(&b.name));
+        metrics.dedup_by(|a, b| a.name == b.name);
+        metrics
+    }
+
+    /// The scores in a file, with those that it lacks computed from the trace and added to it.
+    fn make_scores(&mut self, path: &Path, metrics: &[Metric], proxies: &ProxyJob) -> Result<Vec<Scores>> {
+        let mut known = if path.exists() { read_scores(path)? } else { Vec::new() };
+        let missing: Vec<&Metric> = metrics.iter().filter(|m| known.iter().all(|s| s.metric != m.name)).collect();
+        if !missing.is_empty() {
+            self.train(proxies)?;
+            known.extend(smalti_select::scores(proxies.trace, proxies.seeds, &missing)?);
+            write_scores(path, &known)?;
         }
-        let proxy_seconds = job.seconds()?;
-        let read =
-            |m: &&smalti_select::Metric| Ok(Scores { proxy_seconds, ..stages::given_scores(&path, m.name, None)? });
-        metrics.iter().map(read).collect()
+        metrics.iter().map(|m| stages::given_scores(path, &m.name, Some(m.hard))).collect()
+    }
+
+    fn train(&mut self, proxies: &ProxyJob) -> Result<()> {
+        let (engine, ui) = (self.engine, self.ui);
+        let images = self.images()?;
+        stages::train_proxies(proxies, &images.source.source, &images.source.samples, || Ok(engine), ui).map(|_| ())
+    }
+
+    /// Where the choice of a rule that compares features is kept: with it a new machine needs no proxy.
+    fn selection(&self, job: &Job) -> PathBuf {
+        let name = format!("{}-ipc{}-seed{}.parquet", job.row.name, job.ipc, job.seed);
+        self.out.join("selections").join(name)
     }
 
     /// The set of a job, made once; with the seconds that making it took.
-    fn set(&mut self, job: &Job, scores: Option<&Scores>) -> Result<(TrainSet, f64)> {
+    fn set(&mut self, job: &Job, evidence: &Evidence) -> Result<(TrainSet, f64)> {
         let dir = self.work().join("sets").join(format!("{}-ipc{}-seed{}", job.row.name, job.ipc, job.seed));
         let ui = self.ui;
         let size = self.plan.recipe.size;
+        let kept = self.selection(job);
         let images = self.images()?;
         let start = Instant::now();
         if !dir.join(smalti_data::manifest::MANIFEST).exists() {
@@ -150,7 +185,16 @@ impl<'a> Torch<'a> {
             let settings = recipe.settle(&format!("{}-ipc{}", job.row.name, job.ipc), size)?;
             let run = Run::begin(&dir, Overwrite::Refuse)?;
             run.keep_settings(&settings.to_toml())?;
-            make_set(&images.source.source, &images.source.samples, scores, &settings, &Given::Nothing, &run, ui)?;
+            let known = job.row.choice.rule.needs.features() && kept.exists();
+            let given = if known { Given::Selection(kept.clone()) } else { Given::Nothing };
+            let (source, samples) = (&images.source.source, &images.source.samples);
+            make_set(source, samples, evidence, &settings, &given, &run, ui)?;
+            if !known && job.row.choice.rule.needs.features() {
+                let class_of = |row: u32| samples.rows.get(row as usize).map(|sample| sample.class_id);
+                let mut selection = Selection::read(&run.table("selection.parquet"), class_of)?;
+                selection.rows.retain(|row| row.kept);
+                selection.write(&kept)?;
+            }
         }
         let seconds = start.elapsed().as_secs_f64();
         Ok((TrainSet::open(&dir, &SourceOptions::default(), Some(size), ui)?, seconds))
@@ -159,8 +203,8 @@ impl<'a> Torch<'a> {
 
 impl Lab for Torch<'_> {
     fn student(&mut self, job: &Job) -> Result<Cell> {
-        let scores = job.row.metric.as_deref().map(|metric| self.scores(job.seed, metric)).transpose()?;
-        let (set, compress_seconds) = self.set(job, scores.as_ref())?;
+        let evidence = self.evidence(job)?;
+        let (set, compress_seconds) = self.set(job, &evidence)?;
         let mut training = job.row.training.clone();
         training.crop.scale.0 = job.crop_min;
         let scratch = self.work();
@@ -195,7 +239,7 @@ impl Lab for Torch<'_> {
             label_bytes: set.label_bytes,
             images_per_second: result.images_per_second,
             seconds: Seconds {
-                proxy: scores.map_or(0.0, |s| s.proxy_seconds),
+                proxy: evidence.proxy_seconds,
                 compress: compress_seconds,
                 train: result.history.seconds,
                 eval: result.eval_seconds,

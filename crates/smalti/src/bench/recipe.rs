@@ -6,6 +6,7 @@ use crate::recipe::{ProxyRecipe, ProxySettings, Recipe, parse};
 use crate::students::{Training, TrainingRecipe};
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
+use smalti_select::{Choice, HardEnd, Metric};
 use std::path::{Path, PathBuf};
 
 /// A bench recipe file.
@@ -76,6 +77,9 @@ pub struct RowRecipe {
     /// Instead of the preset's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rule: Option<String>,
+    /// Which end of the metric is hard, where it is none of ours.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hard_end: Option<HardEnd>,
     /// Instead of the training's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub augment: Option<String>,
@@ -111,8 +115,10 @@ pub struct Row {
     pub about: String,
     /// Settings of `compress`, but for ipc and seed.
     pub recipe: Recipe,
-    /// Whether its rule needs scores.
-    pub metric: Option<String>,
+    /// What its rule decides by, where it needs scores.
+    pub metric: Option<Metric>,
+    /// Its rule.
+    pub choice: Choice,
     /// How its students are trained, but for the crop range.
     pub training: Training,
 }
@@ -179,6 +185,7 @@ impl BenchRecipe {
             preset: Some(row.preset.clone()),
             grid: row.grid.or(Some(preset.grid)),
             metric: row.metric.clone().or(preset.metric.map(str::to_owned)),
+            hard_end: row.hard_end,
             rule: row.rule.clone().or(Some(preset.rule.to_owned())),
             size: Some(self.size),
             holdout: Some(self.holdout),
@@ -186,9 +193,8 @@ impl BenchRecipe {
             ..Recipe::default()
         };
         let settled = recipe.settle("check", self.size)?;
-        if let Some(metric) = &settled.metric {
-            smalti_select::metric(metric)?;
-        }
+        let metric = settled.metric.as_deref().map(|spec| smalti_select::metric(spec, row.hard_end)).transpose()?;
+        let choice = smalti_select::rule(&settled.rule)?;
         let training =
             TrainingRecipe { augment: row.augment.clone().or(self.training.augment.clone()), ..self.training.clone() };
         let name = row.name.clone().unwrap_or_else(|| row.preset.clone());
@@ -198,7 +204,11 @@ impl BenchRecipe {
                 "use letters, digits and -_+. : it becomes a file name",
             ));
         }
-        Ok(Row { name, about: preset.about.to_owned(), recipe, metric: settled.metric, training: training.settle()? })
+        let about = match (&row.rule, &row.metric) {
+            (None, None) => preset.about.to_owned(),
+            _ => choice.rule.about.to_owned(),
+        };
+        Ok(Row { name, about, recipe, metric, choice, training: training.settle()? })
     }
 
     /// The same with paths as seen from `to` instead of from `from`.

@@ -91,17 +91,17 @@ pub struct Compress {
     /// A published combination of metric, rule and grid; `smalti methods` lists them [default: pca]
     #[arg(long, value_name = "NAME", help_heading = "Method")]
     pub preset: Option<String>,
-    /// What the images are scored by [default: the preset's]
+    /// What the images are scored by: a name, or your own as 'NAME=SQL' over the columns of the trace [default: the preset's]
     #[arg(long, value_name = "M", help_heading = "Method")]
     pub metric: Option<String>,
-    /// Which images are kept [default: the preset's]
+    /// Which images are kept: NAME, NAME-global for one pool of all classes, NAME:NUMBER [default: the preset's]
     #[arg(long, value_name = "R", help_heading = "Method")]
     pub rule: Option<String>,
     /// Use these scores (Parquet: sample, score, and metric where there are several) and train no proxy
     #[arg(long, value_name = "FILE", help_heading = "Method")]
     pub scores: Option<PathBuf>,
-    /// Which end of a metric in --scores is hard, where the metric is none of ours
-    #[arg(long, value_enum, value_name = "END", requires = "scores", help_heading = "Method")]
+    /// Which end of the metric is hard, where it is none of ours
+    #[arg(long, value_enum, value_name = "END", help_heading = "Method")]
     pub hard_end: Option<HardEndName>,
     /// Use this selection (Parquet: sample, and kept, rank_in_class where there; or text: one path, content hash or row a line) and
     /// choose nothing
@@ -150,6 +150,9 @@ pub struct Proxy {
     /// Networks whose scores are averaged [default: 2]
     #[arg(long, value_name = "N")]
     pub proxy_seeds: Option<u32>,
+    /// Epochs, counted from 0, after which every image is looked at without augmentation [default: the last]
+    #[arg(long, value_name = "E,..", value_delimiter = ',')]
+    pub eval_epochs: Option<Vec<u32>>,
     /// Side of the images that they see, in pixels [default: that of the written ones, at most 64]
     #[arg(long, value_name = "PX")]
     pub proxy_size: Option<u32>,

@@ -57,6 +57,7 @@ fn flags(args: &args::Compress) -> Recipe {
         preset: args.preset.clone(),
         grid: args.grid,
         metric: args.metric.clone(),
+        hard_end: args.hard_end.map(Into::into),
         rule: args.rule.clone(),
         size: args.size,
         holdout: args.holdout,
@@ -71,6 +72,7 @@ fn flags(args: &args::Compress) -> Recipe {
             size: args.proxy.proxy_size,
             epochs: args.proxy.proxy_epochs,
             seeds: args.proxy.proxy_seeds,
+            eval_epochs: args.proxy.eval_epochs.clone(),
             ..ProxyRecipe::default()
         },
     }
@@ -78,7 +80,7 @@ fn flags(args: &args::Compress) -> Recipe {
 
 fn given(args: &args::Compress) -> Given {
     match (&args.scores, &args.selection) {
-        (Some(path), _) => Given::Scores(path.clone(), args.hard_end.map(Into::into)),
+        (Some(path), _) => Given::Scores(path.clone()),
         (_, Some(path)) => Given::Selection(path.clone()),
         (None, None) => Given::Nothing,
     }
@@ -98,7 +100,7 @@ fn facts(outcome: &Outcome, out: &std::path::Path) -> serde_json::Value {
         "source_images": outcome.samples.rows.len(),
         "holdout_images": pipeline::held_out(&outcome.samples),
         "skipped": skipped,
-        "short": outcome.manifest.short,
+        "uneven": outcome.manifest.uneven,
         "method": outcome.manifest.method,
         "seed": outcome.manifest.seed,
     })
@@ -118,8 +120,8 @@ fn text(outcome: &Outcome, args: &args::Compress) -> String {
         bytes(manifest.image_bytes + manifest.label_bytes),
         bytes(source)
     );
-    for (class, images) in &manifest.short {
-        text.push_str(&format!("class `{class}` has only {images}\n"));
+    for (class, images) in &manifest.uneven {
+        text.push_str(&format!("class `{class}` has {images}\n"));
     }
     if !manifest.skipped.is_empty() {
         text.push_str(&format!(

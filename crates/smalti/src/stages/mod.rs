@@ -9,11 +9,10 @@ mod write;
 
 pub use prune::prune;
 pub use scan::{hold_out, scan};
-pub use score::{ProxyJob, Scores, given_scores, score, train_proxies};
+pub use score::{Evidence, ProxyJob, Scores, given_scores, leaves, score, train_proxies};
 pub use settle::settle;
 pub use write::write;
 
-use smalti_select::HardEnd;
 use std::path::PathBuf;
 
 /// What was made elsewhere.
@@ -22,8 +21,8 @@ pub enum Given {
     /// Nothing: everything is made here.
     #[default]
     Nothing,
-    /// `--scores FILE`, and which of its ends is hard where the metric is none of ours.
-    Scores(PathBuf, Option<HardEnd>),
+    /// `--scores FILE`.
+    Scores(PathBuf),
     /// `--selection FILE`.
     Selection(PathBuf),
 }

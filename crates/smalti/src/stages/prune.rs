@@ -1,6 +1,6 @@
 //! Prune: a class-balanced choice over the full training set. Leaves `selection.parquet` and `kept.txt`.
 
-use super::{Given, Scores};
+use super::{Evidence, Given};
 use crate::recipe::Settings;
 use crate::report::words::thousands;
 use crate::run::Run;
@@ -15,7 +15,7 @@ use smalti_select::{Budget, Candidates};
 /// When a class is too small, a score is missing, or a given selection does not fit the budget.
 pub fn prune(
     samples: &Samples,
-    scores: Option<&Scores>,
+    evidence: &Evidence,
     settings: &Settings,
     given: &Given,
     run: &Run,
@@ -33,10 +33,9 @@ pub fn prune(
             };
             smalti_select::from_given(read, &candidates, &budget)?
         }
-        Given::Nothing | Given::Scores(..) => {
+        Given::Nothing | Given::Scores(_) => {
             let rule = smalti_select::rule(&settings.rule)?;
-            let scores = scores.map(|s| smalti_select::Scores { metric: &s.metric, hard: s.hard, rows: &s.rows });
-            smalti_select::select(&candidates, scores, rule, &budget, settings.seed)?
+            smalti_select::select(&candidates, evidence.view(), &rule, &budget, settings.seed)?
         }
     };
     selection.write(&run.table("selection.parquet"))?;

@@ -1,4 +1,6 @@
 //! Score: proxies train and leave a trace; scores are queries over it. Leaves `trace/`, `proxies.json` and `scores.parquet`.
+//!
+//! What a rule decides by is its evidence: scores of one metric, features of the proxies, both or nothing.
 
 use super::Given;
 use crate::error::failure;
@@ -12,13 +14,13 @@ use smalti_data::files;
 use smalti_data::mosaic::Layout;
 use smalti_data::source::Source;
 use smalti_data::store::{Fit, ImageStore};
+use smalti_data::tables::features::path_in;
 use smalti_data::tables::scores::{read_scores, write_scores};
 use smalti_data::tables::trace::seed_dir;
-use smalti_data::tables::{Samples, ScoreRow, Split};
+use smalti_data::tables::{Samples, Split};
 use smalti_learn::engine::Engine;
-use smalti_learn::proxy::{self, ProxyReport};
-use smalti_select::{HardEnd, Metric};
-use std::collections::BTreeMap;
+use smalti_learn::proxy::{self, Leaves, ProxyReport, Task};
+use smalti_select::{Basis, Choice, ClassFeatures, HardEnd, Metric};
 use std::path::Path;
 
 /// Scores of one metric.
@@ -28,13 +30,36 @@ pub struct Scores {
     pub metric: String,
     /// Which end is hard.
     pub hard: HardEnd,
-    /// One number per sample.
-    pub rows: Vec<ScoreRow>,
+    /// Sample and score.
+    pub rows: Vec<(u32, f32)>,
+}
+
+/// What a rule decides by.
+#[derive(Debug, Default)]
+pub struct Evidence {
+    /// Scores, where it needs them.
+    pub scores: Option<Scores>,
+    /// Features of the proxies, where it needs them.
+    pub features: Option<ClassFeatures>,
     /// Seconds that the proxies took, where they were trained here.
     pub proxy_seconds: f64,
 }
 
-/// The scores that the rule needs, or none when it needs none or a selection was given.
+impl Evidence {
+    /// As the rules read it.
+    pub fn view(&self) -> smalti_select::Evidence<'_> {
+        smalti_select::Evidence {
+            scores: self.scores.as_ref().map(|s| smalti_select::Scores {
+                metric: &s.metric,
+                hard: s.hard,
+                rows: &s.rows,
+            }),
+            features: self.features.as_ref(),
+        }
+    }
+}
+
+/// What the rule needs, or nothing when it needs nothing or a selection was given.
 ///
 /// # Errors
 /// When the given table does not fit, training fails, or a table cannot be written.
@@ -45,32 +70,64 @@ pub fn score(
     settings: &Settings,
     run: &Run,
     ui: &Ui,
-) -> Result<Option<Scores>> {
-    let (Some(name), Some(proxy)) = (&settings.metric, &settings.proxy) else { return Ok(None) };
-    match &request.given {
-        Given::Selection(_) => return Ok(None),
-        Given::Scores(path, end) => return Ok(Some(given_scores(path, name, *end)?)),
-        Given::Nothing => {}
+) -> Result<Evidence> {
+    let Some(proxy) = &settings.proxy else { return Ok(Evidence::default()) };
+    let metric = settings.metric.as_deref();
+    match (&request.given, metric) {
+        (Given::Selection(_), _) => return Ok(Evidence::default()),
+        (Given::Scores(path), Some(name)) => {
+            let scores = Some(given_scores(path, name, settings.hard_end)?);
+            return Ok(Evidence { scores, ..Evidence::default() });
+        }
+        (Given::Scores(_) | Given::Nothing, _) => {}
     }
-    let metric = smalti_select::metric(name)?;
+    let metric = metric.map(|spec| smalti_select::metric(spec, settings.hard_end)).transpose()?;
+    let choice = smalti_select::rule(&settings.rule)?;
     let trace = run.table("trace");
     let seeds = proxy.seeds_for(settings.seed);
-    let job = ProxyJob { proxy, seeds: &seeds, trace: &trace, reports: &run.table("proxies.json") };
+    let job = ProxyJob {
+        proxy,
+        leaves: leaves(metric.iter(), [&choice]),
+        seeds: &seeds,
+        trace: &trace,
+        reports: &run.table("proxies.json"),
+    };
     let engine = || Ok(Engine::start(request.precision, request.threads)?);
     let proxy_seconds = train_proxies(&job, source, samples, engine, ui)?;
+    let scores = metric.map(|metric| scores_of(metric, &job, run, ui)).transpose()?;
+    let features = match choice.rule.needs.features() {
+        true => Some(ClassFeatures::open(&trace, &seeds)?),
+        false => None,
+    };
+    Ok(Evidence { scores, features, proxy_seconds })
+}
+
+fn scores_of(metric: Metric, job: &ProxyJob, run: &Run, ui: &Ui) -> Result<Scores> {
     let path = run.table("scores.parquet");
-    let rows = if path.exists() { read_scores(&path)? } else { smalti_select::scores(&trace, &seeds, &[metric])? };
-    write_scores(&path, &rows)?;
+    let mut scored =
+        if path.exists() { read_scores(&path)? } else { smalti_select::scores(job.trace, job.seeds, &[&metric])? };
+    write_scores(&path, &scored)?;
+    let rows = scored.swap_remove(0).rows;
     ui.say(
         "score",
         format!(
             "{} of {} by {}",
             metric.name,
             count(rows.len() as u64, "image"),
-            count(seeds.len() as u64, "proxy run")
+            count(job.seeds.len() as u64, "proxy run")
         ),
     );
-    Ok(Some(Scores { metric: metric.name.to_owned(), hard: metric.hard, rows, proxy_seconds }))
+    Ok(Scores { metric: metric.name.into_owned(), hard: metric.hard, rows })
+}
+
+/// What the proxies must leave for these metrics and rules.
+pub fn leaves<'a>(
+    metrics: impl IntoIterator<Item = &'a Metric>,
+    rules: impl IntoIterator<Item = &'a Choice>,
+) -> Leaves {
+    let of_features = |metric: &Metric| matches!(metric.basis, Basis::Features(_));
+    let wanted = metrics.into_iter().any(of_features) || rules.into_iter().any(|choice| choice.rule.needs.features());
+    if wanted { Leaves::TraceAndFeatures } else { Leaves::Trace }
 }
 
 /// Scores made elsewhere. A metric of ours brings its direction; for another one `end` must say it.
@@ -79,35 +136,30 @@ pub fn score(
 /// When the table is not one, has no such metric, or the direction is not known.
 pub fn given_scores(path: &Path, metric: &str, end: Option<HardEnd>) -> Result<Scores> {
     let all = read_scores(path)?;
-    let mut by_metric: BTreeMap<&str, usize> = BTreeMap::new();
-    for row in &all {
-        *by_metric.entry(&row.metric).or_default() += 1;
-    }
+    let metric = metric.split(['@', '=']).next().unwrap_or(metric).trim();
     // A table without the column `metric` holds one metric that has no name.
-    let found = [metric, "given"].into_iter().find(|name| by_metric.contains_key(name));
-    let found = found.map(str::to_owned).ok_or_else(|| {
-        let names: Vec<&str> = by_metric.keys().copied().collect();
+    let found = [metric, "given"].into_iter().find(|name| all.iter().any(|scored| scored.metric == *name));
+    let found = found.ok_or_else(|| {
+        let names: Vec<&str> = all.iter().map(|scored| scored.metric.as_str()).collect();
         failure(
             format!("`{}` has no scores of `{metric}`", path.display()),
             format!("choose --metric: it has {}", names.join(", ")),
         )
     })?;
     let known: Option<&Metric> = smalti_select::METRICS.iter().find(|m| m.name == metric);
-    let hard = end.or(known.map(|m| m.hard)).ok_or_else(|| {
+    let hard = known.map(|m| m.hard).filter(|_| end.is_none()).or(end).ok_or_else(|| {
         failure(format!("which end of `{metric}` is hard?"), "add --hard-end high, or --hard-end low")
     })?;
-    let rows = all
-        .into_iter()
-        .filter(|row| row.metric == found)
-        .map(|row| ScoreRow { metric: metric.to_owned(), ..row })
-        .collect();
-    Ok(Scores { metric: metric.to_owned(), hard, rows, proxy_seconds: 0.0 })
+    let rows = all.iter().find(|scored| scored.metric == found).map_or(Vec::new(), |scored| scored.rows.clone());
+    Ok(Scores { metric: metric.to_owned(), hard, rows })
 }
 
 /// Which proxies to train, and where their traces go.
 pub struct ProxyJob<'a> {
     /// How each is trained.
     pub proxy: &'a ProxySettings,
+    /// What each must leave behind.
+    pub leaves: Leaves,
     /// One proxy each.
     pub seeds: &'a [u64],
     /// The folder of the traces.
@@ -128,7 +180,7 @@ pub fn train_proxies(
     ui: &Ui,
 ) -> Result<f64> {
     let mut reports = job.known()?;
-    let missing: Vec<u64> = job.seeds.iter().copied().filter(|&seed| !seed_dir(job.trace, seed).exists()).collect();
+    let missing: Vec<u64> = job.seeds.iter().copied().filter(|&seed| !job.is_there(seed)).collect();
     if !missing.is_empty() {
         let engine = engine()?;
         let store = load(job, source, samples, ui)?;
@@ -143,6 +195,12 @@ pub fn train_proxies(
 }
 
 impl ProxyJob<'_> {
+    /// Whether a proxy has left all that is wanted.
+    fn is_there(&self, seed: u64) -> bool {
+        let dir = seed_dir(self.trace, seed);
+        dir.exists() && (self.leaves == Leaves::Trace || path_in(&dir).exists())
+    }
+
     /// What finished proxies reported.
     fn known(&self) -> Result<Vec<ProxyReport>> {
         if !self.reports.exists() {
@@ -181,7 +239,8 @@ fn train_one(
 ) -> Result<ProxyReport> {
     let total = store.len() as u64 * u64::from(job.proxy.epochs);
     let bar = ui.progress("proxy", &format!("{} seed {seed}", job.proxy.network), total, "images");
-    let report = proxy::record(store, classes, &job.proxy.spec(), seed, job.trace, engine, &|n| bar.add(n))?;
+    let task = Task { seed, trace: job.trace, leaves: job.leaves };
+    let report = proxy::record(store, classes, &job.proxy.spec(), &task, engine, &|n| bar.add(n))?;
     bar.done();
     ui.say(
         "proxy",
@@ -197,16 +256,14 @@ fn train_one(
 mod tests {
     use super::*;
     use crate::error::hint_of;
-
-    fn row(sample: u32, metric: &str) -> ScoreRow {
-        ScoreRow { sample, metric: metric.into(), score: sample as f32 }
-    }
+    use smalti_data::tables::Scored;
 
     #[test]
     fn given_scores_bring_their_direction_or_ask_for_it() {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let path = dir.path().join("scores.parquet");
-        write_scores(&path, &[row(0, "el2n"), row(1, "el2n"), row(0, "mine")]).expect("written");
+        let scored = |metric: &str, rows: &[(u32, f32)]| Scored { metric: metric.into(), rows: rows.to_vec() };
+        write_scores(&path, &[scored("el2n", &[(0, 0.0), (1, 1.0)]), scored("mine", &[(0, 0.0)])]).expect("written");
         let el2n = given_scores(&path, "el2n", None).expect("ours");
         assert_eq!((el2n.hard, el2n.rows.len()), (HardEnd::High, 2));
         let error = given_scores(&path, "mine", None).expect_err("no direction");

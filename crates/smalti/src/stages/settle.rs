@@ -9,7 +9,7 @@ use crate::sources::typical_side;
 use anyhow::Result;
 use smalti_data::files;
 use smalti_data::tables::{Samples, Split};
-use smalti_select::{Budget, Needs};
+use smalti_select::{Balance, Budget, Needs};
 use std::path::Path;
 
 /// Completes the settings with what the source says and keeps them in the working folder.
@@ -24,8 +24,14 @@ pub fn settle(request: &Request, samples: &Samples, run: &Run) -> Result<Setting
     let name = request.out.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let settings = request.recipe.settle(&name, typical_side(samples))?;
     let rule = smalti_select::rule(&settings.rule)?;
-    if matches!(request.given, Given::Scores(..)) && rule.needs == Needs::Nothing {
-        let what = format!("--scores has no use for the rule `{}`", rule.name);
+    let needs = rule.rule.needs;
+    if matches!(request.given, Given::Scores(_)) && needs != Needs::Scores {
+        let what = match needs.features() {
+            true => {
+                format!("--scores is not enough for the rule `{}`, which compares features of proxies", settings.rule)
+            }
+            false => format!("--scores has no use for the rule `{}`", settings.rule),
+        };
         return Err(usage(what, "leave it out, or choose --rule easy-first"));
     }
     if !matches!(request.given, Given::Selection(_)) {
@@ -33,10 +39,12 @@ pub fn settle(request: &Request, samples: &Samples, run: &Run) -> Result<Setting
         let budget = Budget::new(settings.ipc, &settings.layout(), settings.on_small_class)?;
         let mut counts = vec![0; samples.classes.len()];
         samples.usable(Split::Train).for_each(|sample| counts[sample.class_id as usize] += 1);
-        budget.check_classes(&counts, &samples.classes)?;
+        if rule.balance == Balance::Class {
+            budget.check_classes(&counts, &samples.classes)?;
+        }
     }
     if let (Given::Nothing, Some(metric)) = (&request.given, &settings.metric) {
-        smalti_select::metric(metric)?;
+        smalti_select::metric(metric, settings.hard_end)?;
     }
     let map = match &request.options.class_map {
         Some(path) => line_of("class map", path)?,
@@ -50,7 +58,7 @@ pub fn settle(request: &Request, samples: &Samples, run: &Run) -> Result<Setting
 fn fingerprint(given: &Given) -> Result<String> {
     match given {
         Given::Nothing => Ok(String::new()),
-        Given::Scores(path, end) => line_of(&format!("scores, {end:?}"), path),
+        Given::Scores(path) => line_of("scores", path),
         Given::Selection(path) => line_of("selection", path),
     }
 }

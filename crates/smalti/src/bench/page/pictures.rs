@@ -61,9 +61,13 @@ impl Pictures<'_> {
         let mut found = Vec::new();
         for row in &self.plan.rows {
             let selection = working_folder(&self.set(row)).join("selection.parquet");
-            if let Some(metric) = row.metric.as_deref().filter(|_| path.exists() && selection.exists()) {
+            if let Some(metric) = row.metric.as_ref().filter(|_| path.exists() && selection.exists()) {
                 let class_of = |sample: u32| self.samples.rows.get(sample as usize).map(|s| s.class_id);
-                found.push((row, given_scores(&path, metric, None)?, Selection::read(&selection, class_of)?));
+                found.push((
+                    row,
+                    given_scores(&path, &metric.name, Some(metric.hard))?,
+                    Selection::read(&selection, class_of)?,
+                ));
             }
         }
         Ok(found)
@@ -121,7 +125,7 @@ impl Pictures<'_> {
         let Some((row, scores, selection)) = scored.iter().find(|(row, ..)| easy(row)) else {
             return Ok((Vec::new(), String::new()));
         };
-        let score: HashMap<u32, f32> = scores.rows.iter().map(|row| (row.sample, row.score)).collect();
+        let score: HashMap<u32, f32> = scores.rows.iter().copied().collect();
         let mut strips = Vec::new();
         for class_id in self.shown() {
             let ranked: Vec<_> = selection.rows.iter().filter(|row| row.class_id == class_id).collect();
@@ -172,7 +176,7 @@ fn mime(format: ImageFormat) -> &'static str {
 
 fn histogram(method: &str, scores: &Scores, selection: &Selection) -> Histogram {
     let kept: HashMap<u32, bool> = selection.rows.iter().map(|row| (row.sample, row.kept)).collect();
-    let values = || scores.rows.iter().filter_map(|row| Some((f64::from(row.score), *kept.get(&row.sample)?)));
+    let values = || scores.rows.iter().filter_map(|(sample, score)| Some((f64::from(*score), *kept.get(sample)?)));
     let low = values().map(|v| v.0).fold(f64::INFINITY, f64::min);
     let high = values().map(|v| v.0).fold(f64::NEG_INFINITY, f64::max);
     let width = ((high - low) / BINS as f64).max(f64::MIN_POSITIVE);
