@@ -15,7 +15,7 @@ use std::path::Path;
 pub const MANIFEST: &str = "manifest.json";
 
 /// The one version of the format this program reads and writes.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 
 /// Bytes of one hard label: an int64, as it is stored in Parquet.
 pub const LABEL_BYTES: u64 = 8;
@@ -317,8 +317,8 @@ pub(crate) mod tests {
         assert!(refused().to_string().contains("is not finished"));
         assert!(refused().hint().expect("a way out").contains("same compress command again"));
         let put = |manifest: &Manifest| manifest.write(dir.path()).expect("written");
-        put(&Manifest { format_version: 2, ..example() });
-        assert!(refused().to_string().contains("format version 2"));
+        put(&Manifest { format_version: FORMAT_VERSION + 1, ..example() });
+        assert!(refused().to_string().contains("format version 3"));
         example().write(dir.path()).expect("written");
         let text = std::fs::read_to_string(dir.path().join(MANIFEST)).expect("there");
         std::fs::write(dir.path().join(MANIFEST), text.replace("\"sample\": 3", "\"sample\": 4")).expect("written");

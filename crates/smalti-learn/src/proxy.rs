@@ -3,7 +3,7 @@
 use crate::augment::Augment;
 use crate::batch::{IMAGENET, Views};
 use crate::engine::Engine;
-use crate::error::{Result, guard};
+use crate::error::{Error, Result, guard};
 use crate::inference::for_each_batch;
 use crate::measure::trace_rows;
 use crate::nets::{Network, Shape};
@@ -116,12 +116,24 @@ pub fn record(
         if leaves == Leaves::TraceAndFeatures {
             write_features(&path_in(&partial), &features_of(&network, store, engine, &stage)?)?;
         }
-        if done.exists() {
-            std::fs::remove_dir_all(&done).map_err(smalti_data::Error::io("replace", &done))?;
-        }
-        files::rename(&partial, &done)?;
+        replace(&partial, &done)?;
         Ok(ProxyReport { seed, train_top1_percent, seconds: history.seconds + start.elapsed().as_secs_f64() })
     })
+}
+
+/// Puts a finished folder into its place; what was there is whole until then, and gone after.
+fn replace(partial: &Path, done: &Path) -> Result<()> {
+    let old = done.with_extension("old");
+    let remove = |folder: &Path| match folder.exists() {
+        true => std::fs::remove_dir_all(folder).map_err(smalti_data::Error::io("remove the folder", folder)),
+        false => Ok(()),
+    };
+    remove(&old)?;
+    if done.exists() {
+        files::rename(done, &old)?;
+    }
+    files::rename(partial, done)?;
+    Ok(remove(&old)?)
 }
 
 /// The penultimate features of every image, in eval mode, without augmentation.
@@ -138,7 +150,10 @@ fn features_of(network: &Network, store: &ImageStore, engine: &Engine, stage: &s
         all.labels.extend(indices.iter().map(|&i| store.label(i)));
         Ok(())
     })?;
-    Ok(all)
+    match all.values.iter().find(|value| !value.is_finite()) {
+        Some(&value) => Err(Error::Diverged { stage: stage.to_owned(), step: 0, loss: f64::from(value) }),
+        None => Ok(all),
+    }
 }
 
 /// Turns the loop's outputs into trace rows.
@@ -179,6 +194,14 @@ impl Observer for Recorder<'_> {
                 rows.extend(trace_rows(&output.logits, &output.features, &labels, &samples, Pass::Eval));
                 Ok(())
             })?;
+        }
+        let numbers = |row: &TraceRow| row.loss.is_finite() && row.grad_last.is_finite();
+        if let Some(row) = self.rows.iter().find(|row| !numbers(row)) {
+            return Err(Error::Diverged {
+                stage: self.stage.to_owned(),
+                step: u64::from(epoch),
+                loss: f64::from(row.loss),
+            });
         }
         for row in &mut self.rows {
             row.was_correct = self.before.insert((row.pass, row.sample), row.correct);

@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::names::first_few;
+use crate::rules::Balance;
 use smalti_data::mosaic::Layout;
 
 /// How many samples each class keeps.
@@ -48,16 +49,43 @@ impl Budget {
             )
         })?;
         let budget = Budget { per_class, multiple, on_small_class };
-        budget.check()?;
+        budget.is_whole()?;
         Ok(budget)
     }
 
-    /// Checks that classes of so many usable images can be chosen from, before anything is scored.
+    /// Checks that a rule with this balance finds enough to choose from, before anything is scored.
     ///
     /// # Errors
-    /// As [`crate::select`] for a class that is empty or too small.
-    pub fn check_classes(&self, counts: &[usize], classes: &[String]) -> Result<()> {
-        self.quotas(counts, classes, Counted::Usable).map(|_| ())
+    /// As [`crate::select`] for a class, or a whole set, that is too small.
+    pub fn check(&self, balance: Balance, counts: &[usize], classes: &[String]) -> Result<()> {
+        match balance {
+            Balance::Class => self.quotas(counts, classes, Counted::Usable).map(|_| ()),
+            Balance::Global => self.in_all(classes.len(), counts.iter().sum()).map(|_| ()),
+        }
+    }
+
+    /// Samples of each class in whole images, when a pool kept `kept` of each: every class its whole images, then one more for the classes
+    /// with the most samples left over, until there are as many images as the pool fills.
+    pub(crate) fn whole_images(&self, kept: &[u32], sizes: &[usize]) -> Vec<u32> {
+        let multiple = self.multiple.max(1);
+        let mut images: Vec<u32> = kept.iter().map(|&count| count / multiple).collect();
+        let mut left = kept.iter().sum::<u32>() / multiple - images.iter().sum::<u32>();
+        let mut order: Vec<usize> = (0..kept.len()).collect();
+        order.sort_by_key(|&class| std::cmp::Reverse(kept[class] % multiple));
+        let fits = |images: &[u32], class: usize| (images[class] as usize + 1) * multiple as usize <= sizes[class];
+        while left > 0 {
+            let before = left;
+            for &class in &order {
+                if left > 0 && fits(&images, class) {
+                    images[class] += 1;
+                    left -= 1;
+                }
+            }
+            if left == before {
+                break;
+            }
+        }
+        images.into_iter().map(|images| images * multiple).collect()
     }
 
     /// How many samples a global rule keeps of `count` in `classes` classes.
@@ -65,7 +93,7 @@ impl Budget {
     /// # Errors
     /// [`Error::Input`] when there are fewer, or the budget is none.
     pub(crate) fn in_all(&self, classes: usize, count: usize) -> Result<u32> {
-        self.check()?;
+        self.is_whole()?;
         let wanted = u64::from(self.per_class) * classes as u64;
         let few = self.on_small_class == OnSmallClass::Refuse && wanted > count as u64;
         if few || count == 0 {
@@ -73,7 +101,7 @@ impl Budget {
                 format!(
                     "{count} usable training images are fewer than the {wanted} samples needed (ipc x grid² x classes)"
                 ),
-                "lower --ipc or --grid",
+                "lower --ipc or --grid, or keep what there is: `--on-small-class fewer`",
             ));
         }
         Ok(wanted.min(count as u64) as u32)
@@ -85,7 +113,7 @@ impl Budget {
     /// [`Error::Input`] that names the classes without a sample; those that are too small under [`OnSmallClass::Refuse`]; those
     /// that do not fill one image under [`OnSmallClass::Fewer`]. Also for a budget of nothing.
     pub(crate) fn quotas(&self, counts: &[usize], classes: &[String], counted: Counted) -> Result<Vec<u32>> {
-        self.check()?;
+        self.is_whole()?;
         let short = |least: u32| -> Vec<Short> {
             let of = |(count, class): (&usize, &String)| Short { class: class.clone(), count: *count };
             counts.iter().zip(classes).filter(|(count, _)| **count < least as usize).map(of).collect()
@@ -104,7 +132,7 @@ impl Budget {
         Ok(counts.iter().map(|&count| self.keep_of(count)).collect())
     }
 
-    fn check(&self) -> Result<()> {
+    fn is_whole(&self) -> Result<()> {
         if self.per_class == 0 || self.multiple == 0 || !self.per_class.is_multiple_of(self.multiple) {
             return Err(Error::input(
                 format!(

@@ -3,23 +3,37 @@
 use crate::budget::{Budget, Counted};
 use crate::candidate::Candidates;
 use crate::error::{Error, Result};
+use crate::rules::Balance;
 use smalti_data::tables::{Selected, Selection};
 use std::sync::Arc;
 
-/// Holds a selection made elsewhere to the budget: each class keeps its best ranks, exactly `budget.per_class` of them.
+/// Holds a selection made elsewhere to the budget: each class keeps its best ranks, exactly `budget.per_class` of them; under a global rule
+/// whatever was kept of it, in whole images.
 ///
 /// Ranks are counted anew: kept rows first, then rows that were not kept, then candidates that the selection does not mention,
 /// which are not kept. Equal ranks break by (content hash, sample). What is cut to the budget says so in its reason.
 ///
 /// # Errors
 /// [`Error::Input`] for a row that is no candidate, has another class or stands twice, and for a class that keeps too few.
-pub fn from_given(selection: Selection, candidates: &Candidates, budget: &Budget) -> Result<Selection> {
+pub fn from_given(
+    selection: Selection,
+    candidates: &Candidates,
+    balance: Balance,
+    budget: &Budget,
+) -> Result<Selection> {
     let groups = candidates.by_class();
     let mut given = by_row(selection, candidates)?;
     let kept = |row: &Option<Selected>| row.as_ref().is_some_and(|r| r.kept);
     let counts: Vec<usize> =
         groups.iter().map(|group| group.iter().filter(|&&row| kept(&given[row as usize])).count()).collect();
-    let quotas = budget.quotas(&counts, candidates.classes(), Counted::Given)?;
+    let quotas = match balance {
+        Balance::Class => budget.quotas(&counts, candidates.classes(), Counted::Given)?,
+        Balance::Global => {
+            let kept: Vec<u32> = counts.iter().map(|&count| count as u32 / budget.multiple * budget.multiple).collect();
+            budget.in_all(counts.len(), kept.iter().sum::<u32>() as usize)?;
+            kept
+        }
+    };
 
     let silent: Arc<str> = "not in the given selection".into();
     let mut rows = Vec::with_capacity(candidates.len());
@@ -105,7 +119,7 @@ mod tests {
         let rows =
             vec![row(7, 1, true, 0), row(3, 0, true, 1), row(9, 1, true, 2), row(0, 0, true, 3), row(1, 0, true, 4)];
         let two = budget(2, OnSmallClass::Refuse);
-        let held = from_given(Selection { rows }, &Candidates::of(&source()), &two).expect("enough");
+        let held = from_given(Selection { rows }, &Candidates::of(&source()), Balance::Class, &two).expect("enough");
         assert_eq!(held.kept_of(0), [3, 0]);
         assert_eq!(held.kept_of(1), [7, 9]);
         assert_eq!(held.rows.len(), 10);
@@ -132,7 +146,7 @@ mod tests {
         };
         let with = |on_small_class| {
             let budget = Budget { per_class: 4, multiple: 2, on_small_class };
-            from_given(selection(), &Candidates::of(&source()), &budget)
+            from_given(selection(), &Candidates::of(&source()), Balance::Class, &budget)
         };
         let error = with(OnSmallClass::Refuse).expect_err("three and two of four");
         assert!(error.to_string().ends_with("`class-0` keeps 3, `class-1` keeps 2"), "{error}");
@@ -142,7 +156,7 @@ mod tests {
         // A class that the selection leaves out is too small in both ways.
         let half = Selection { rows: vec![row(0, 0, true, 0)] };
         let one = budget(1, OnSmallClass::Fewer);
-        let error = from_given(half, &Candidates::of(&source()), &one).expect_err("no class 1");
+        let error = from_given(half, &Candidates::of(&source()), Balance::Class, &one).expect_err("no class 1");
         assert!(error.to_string().contains("`class-1` keeps 0"), "{error}");
     }
 
@@ -155,7 +169,8 @@ mod tests {
         ];
         for (rows, words) in cases {
             let one = budget(1, OnSmallClass::Refuse);
-            let error = from_given(Selection { rows }, &Candidates::of(&source()), &one).expect_err(words);
+            let error =
+                from_given(Selection { rows }, &Candidates::of(&source()), Balance::Class, &one).expect_err(words);
             assert!(error.to_string().contains(words), "{error}");
         }
     }

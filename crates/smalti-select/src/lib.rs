@@ -32,7 +32,7 @@ pub use features::ClassFeatures;
 pub use given::from_given;
 pub use metrics::{Basis, HardEnd, METRICS, Metric, metric};
 pub use plan::plan;
-pub use query::scores;
+pub use query::{check_metric, scores};
 pub use rules::{Balance, Choice, Needs, RULES, Rule, rule};
 pub use select::{Evidence, Scores, select};
 

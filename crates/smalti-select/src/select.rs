@@ -148,7 +148,8 @@ fn points(features: &ClassFeatures, class_id: u32, group: &[u32]) -> Result<Poin
     Ok(Points::new(known.width, rows.flat_map(|at| known.row(at)).copied()))
 }
 
-/// All samples as one pool: the rows of each class in the order of the pool, and how many of each are kept, in whole images.
+/// All samples as one pool: the rows of each class in the order of the pool, and how many of each are kept, in whole images; what a class
+/// keeps beyond its part of the pool is next in that order.
 fn globally(
     candidates: &Candidates,
     groups: &[Vec<u32>],
@@ -167,7 +168,8 @@ fn globally(
         rows[class_id].push(row);
         quotas[class_id] += u32::from(rank < keep);
     }
-    quotas.iter_mut().for_each(|quota| *quota = *quota / budget.multiple * budget.multiple);
+    let sizes: Vec<usize> = rows.iter().map(Vec::len).collect();
+    let quotas = budget.whole_images(&quotas, &sizes);
     if quotas.iter().all(|&quota| quota == 0) {
         let what = format!("no class fills one image of {} samples", budget.multiple);
         return Err(Error::input(what, "lower --grid, or raise --ipc"));

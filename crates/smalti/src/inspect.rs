@@ -141,6 +141,10 @@ fn warnings(samples: &Samples, classes: &[ClassCount], duplicates: &[Duplicates]
     if disputed > 0 {
         out.push(format!("{disputed} images are in more than one class: at least one label of each is wrong"));
     }
+    let copies: usize = duplicates.iter().filter(|d| !d.across_classes).map(|d| d.paths.len() - 1).sum();
+    if copies > 0 {
+        out.push(format!("{copies} images are copies of another in their class: a small set may hold one twice"));
+    }
     out.extend(class_order(&samples.classes));
     let sizes = classes.iter().map(|c| c.train);
     if let (Some(low), Some(high)) = (sizes.clone().filter(|&n| n > 0).min(), sizes.max())

@@ -2,6 +2,7 @@
 
 use crate::presets::PRESETS;
 use serde::Serialize;
+use smalti_data::tables::trace::COLUMNS;
 use smalti_learn::augment::AUGMENTS;
 use smalti_learn::nets::FAMILIES;
 use smalti_learn::protocols::PROTOCOLS;
@@ -54,6 +55,10 @@ pub fn families() -> Vec<Family> {
         });
         text(&[p.name, p.about, &full.unwrap_or_default(), p.paper])
     };
+    let deviation = text(&[
+        "windowed_deviation(x, epoch, L, W)",
+        "an aggregate: the standard deviation of x in windows of L epochs, averaged over the last W windows",
+    ]);
     vec![
         Family {
             name: "Presets",
@@ -66,6 +71,12 @@ pub fn families() -> Vec<Family> {
             flag: "--metric",
             columns: vec!["name", "what it measures", "formula", "hard end", "reads", "cost", "fails when", "paper"],
             rows: METRICS.iter().map(metric).collect(),
+        },
+        Family {
+            name: "Columns of the trace",
+            flag: "--metric 'NAME=SQL', 'NAME@eval=SQL'",
+            columns: vec!["name", "what it holds"],
+            rows: COLUMNS.iter().map(|(name, about)| text(&[name, about])).chain([deviation]).collect(),
         },
         Family {
             name: "Rules",

@@ -191,7 +191,7 @@ fn methods_lists_every_family() {
         serde_json::from_str::<serde_json::Value>(&stdout)
             .expect("JSON")
             .as_array()
-            .is_some_and(|list| list.len() == 6)
+            .is_some_and(|list| list.len() == 7)
     );
 }
 

@@ -54,6 +54,25 @@ pub struct TraceRow {
     pub grad_last: f32,
 }
 
+/// Name and meaning of each column that a metric may read.
+pub const COLUMNS: [(&str, &str); 12] = [
+    ("sample", "row of the source; every metric is one number per sample"),
+    (
+        "pass",
+        "`train`: the gradient's own outputs, every epoch; `eval`: a pass without augmentation, after the epochs asked for",
+    ),
+    ("epoch", "from 0"),
+    ("correct", "whether the label has the largest logit"),
+    ("was_correct", "whether it had at the same pass before; null at the first"),
+    ("loss", "cross-entropy in nats"),
+    ("el2n", "‖p − onehot(y)‖₂, in [0, √2]"),
+    ("margin_logit", "the label's logit minus the largest other"),
+    ("margin_prob", "the label's probability minus the largest other, in [−1, 1]"),
+    ("p_true", "the label's probability"),
+    ("entropy", "−Σ p ln p in nats"),
+    ("grad_last", "norm of the last layer's gradient, ‖p − onehot(y)‖₂ · √(1 + ‖h‖²)"),
+];
+
 /// The columns of a trace file; `seed` and `epoch` come from the path.
 pub fn trace_schema() -> SchemaRef {
     let number = |name| Field::new(name, DataType::Float32, false);
@@ -102,4 +121,17 @@ pub fn write_epoch(seed_dir: &Path, epoch: u32, rows: &[TraceRow]) -> Result<()>
         ],
     );
     write_table(&seed_dir.join(format!("epoch={epoch}.parquet")), &table)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_column_is_described() {
+        let schema = trace_schema();
+        let names: Vec<&str> = schema.fields().iter().map(|f| f.name().as_str()).collect();
+        let described: Vec<&str> = COLUMNS.iter().map(|(name, _)| *name).filter(|name| *name != "epoch").collect();
+        assert_eq!(described, names);
+    }
 }

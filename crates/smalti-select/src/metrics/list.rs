@@ -27,6 +27,7 @@ pub static METRICS: &[Metric] = &[
         paper: "Paul, Ganguli, Dziugaite: Deep Learning on a Data Diet, NeurIPS 2021 (arXiv 2107.07075)",
         cost: ONE_PASS,
         fails: "late in training, when nearly everything is fitted; its hard end gathers wrong labels",
+        epochs: 1,
     },
     Metric {
         name: Cow::Borrowed("el2n-train"),
@@ -37,6 +38,7 @@ pub static METRICS: &[Metric] = &[
         paper: "Zheng et al.: Coverage-centric Coreset Selection, ICLR 2023 (arXiv 2210.15809)",
         cost: FREE,
         fails: "another quantity than EL2N: augmented views, weights that move within the epoch",
+        epochs: 1,
     },
     Metric {
         name: Cow::Borrowed("grand"),
@@ -49,6 +51,7 @@ pub static METRICS: &[Metric] = &[
                 (arXiv 2204.08499)",
         cost: ONE_PASS,
         fails: "at initialisation, where it follows the norm of the input (arXiv 2303.14753)",
+        epochs: 1,
     },
     Metric {
         name: Cow::Borrowed("aum"),
@@ -59,6 +62,7 @@ pub static METRICS: &[Metric] = &[
         paper: "Pleiss et al.: Identifying Mislabeled Data using the Area Under the Margin Ranking, NeurIPS 2020 (arXiv 2001.10528)",
         cost: FREE,
         fails: "logits have no common scale between networks; CCS and its followers call a sum of probability margins AUM",
+        epochs: 1,
     },
     Metric {
         name: Cow::Borrowed("aum-prob"),
@@ -69,6 +73,7 @@ pub static METRICS: &[Metric] = &[
         paper: "Zheng et al.: Coverage-centric Coreset Selection, ICLR 2023 (arXiv 2210.15809)",
         cost: FREE,
         fails: "saturates: once learned, easy samples are hardly told apart",
+        epochs: 1,
     },
     Metric {
         name: Cow::Borrowed("forgetting"),
@@ -82,6 +87,7 @@ pub static METRICS: &[Metric] = &[
         paper: "Toneva et al.: An Empirical Study of Example Forgetting, ICLR 2019 (arXiv 1812.05159)",
         cost: FREE,
         fails: "short trainings and easy sets, where most counts are 0 and ties decide",
+        epochs: 2,
     },
     Metric {
         name: Cow::Borrowed("loss"),
@@ -92,6 +98,7 @@ pub static METRICS: &[Metric] = &[
         paper: "Han et al.: Co-teaching, NeurIPS 2018 (arXiv 1804.06872), for small loss as the sign of a clean sample",
         cost: ONE_PASS,
         fails: "unbounded: one confident mistake in one epoch outweighs all other epochs",
+        epochs: 1,
     },
     Metric {
         name: Cow::Borrowed("entropy"),
@@ -102,6 +109,7 @@ pub static METRICS: &[Metric] = &[
         paper: "Coleman et al.: Selection via Proxy, ICLR 2020 (arXiv 1906.11829)",
         cost: ONE_PASS,
         fails: "a confident mistake counts as easy, so wrong labels pass as clean",
+        epochs: 1,
     },
     Metric {
         name: Cow::Borrowed("confidence"),
@@ -112,6 +120,7 @@ pub static METRICS: &[Metric] = &[
         paper: "Swayamdipta et al.: Dataset Cartography, EMNLP 2020 (arXiv 2009.10795)",
         cost: FREE,
         fails: "its low end mixes hard images and wrong labels",
+        epochs: 1,
     },
     Metric {
         name: Cow::Borrowed("variability"),
@@ -122,6 +131,7 @@ pub static METRICS: &[Metric] = &[
         paper: "Swayamdipta et al.: Dataset Cartography, EMNLP 2020 (arXiv 2009.10795)",
         cost: FREE,
         fails: "both the always known and the never learned move little: its low end is two kinds of samples",
+        epochs: 2,
     },
     Metric {
         name: Cow::Borrowed("cad"),
@@ -134,6 +144,7 @@ pub static METRICS: &[Metric] = &[
                 Dyn-Unc (arXiv 2311.05675)",
         cost: "nothing more; at least 3 epochs",
         fails: "runs of few epochs, where the windows hold the start of training",
+        epochs: 3,
     },
     Metric {
         name: Cow::Borrowed("prototype"),
@@ -145,6 +156,7 @@ pub static METRICS: &[Metric] = &[
                 self-supervised features",
         cost: LAST_PASS,
         fails: "classes of several clusters, whose mean lies where no image is",
+        epochs: 1,
     },
     Metric {
         name: Cow::Borrowed("moderate"),
@@ -155,5 +167,6 @@ pub static METRICS: &[Metric] = &[
         paper: "Xia et al.: Moderate Coreset, ICLR 2023 (OpenReview 7D5EECbOaf9)",
         cost: LAST_PASS,
         fails: "classes of several clusters; the authors' code leaves the network in train mode, here it is not",
+        epochs: 1,
     },
 ];

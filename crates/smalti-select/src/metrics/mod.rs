@@ -77,6 +77,8 @@ pub struct Metric {
     pub cost: &'static str,
     /// When it misleads.
     pub fails: &'static str,
+    /// Fewest epochs that it can be computed from.
+    pub epochs: u32,
 }
 
 impl Metric {

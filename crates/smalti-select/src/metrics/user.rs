@@ -9,15 +9,24 @@ use std::borrow::Cow;
 /// The metric that `spec` means: a name of [`METRICS`], or `NAME=SQL` with one aggregate expression over the trace's columns, such as
 /// `early=avg(loss) filter (where epoch < 5)`. It reads the train rows, which every epoch has; `NAME@eval=SQL` reads the eval rows.
 ///
-/// `hard` says which end of a user's metric is hard; a metric of the list brings its own.
+/// `hard` says which end of a user's metric is hard; a metric of the list brings its own. [`crate::check_metric`] looks at the expression.
 ///
 /// # Errors
 /// [`Error::Input`] for an unknown name (the hint offers the near one and lists all), for a user's metric with a name of the list, without
-/// `hard`, or with an unknown pass. The expression itself is looked at when scores are computed.
+/// `hard`, or with an unknown pass, and for a `hard` that contradicts the list.
 pub fn metric(spec: &str, hard: Option<HardEnd>) -> Result<Metric> {
     let Some((head, sql)) = spec.split_once('=') else {
         let found = METRICS.iter().find(|m| m.name == spec).cloned();
-        return found.ok_or_else(|| names::unknown("metric", spec, METRICS.iter().map(|m| &*m.name)));
+        let found = found.ok_or_else(|| names::unknown("metric", spec, METRICS.iter().map(|m| &*m.name)))?;
+        if hard.is_some_and(|hard| hard != found.hard) {
+            let other = if found.hard == HardEnd::High { "high" } else { "low" };
+            let what = format!("the hard end of `{spec}` is the {other} one");
+            return Err(Error::input(
+                what,
+                "leave --hard-end out; --rule hard-first keeps the other end of the images",
+            ));
+        }
+        return Ok(found);
     };
     let (name, pass) = head.split_once('@').unwrap_or((head, "train"));
     let (name, pass, sql) = (name.trim(), pass.trim(), sql.trim());
@@ -33,7 +42,8 @@ pub fn metric(spec: &str, hard: Option<HardEnd>) -> Result<Metric> {
         ));
     }
     let hard = hard.ok_or_else(|| {
-        Error::input(format!("which end of `{name}` is hard?"), "add --hard-end high, or --hard-end low")
+        let hint = "add --hard-end high or --hard-end low; in a row of a bench, `hard-end = \"high\"`";
+        Error::input(format!("which end of `{name}` is hard?"), hint)
     })?;
     Ok(Metric {
         name: Cow::Owned(name.to_owned()),
@@ -44,6 +54,7 @@ pub fn metric(spec: &str, hard: Option<HardEnd>) -> Result<Metric> {
         paper: "none",
         cost: "as its pass",
         fails: "unknown",
+        epochs: 1,
     })
 }
 
@@ -64,6 +75,7 @@ mod tests {
             ("=avg(loss)", Some(HardEnd::High), "new name"),
             ("m=", Some(HardEnd::High), "new name"),
             ("m@test=avg(loss)", Some(HardEnd::High), "@eval"),
+            ("el2n", Some(HardEnd::Low), "leave --hard-end out"),
         ] {
             let error = metric(spec, hard).expect_err(spec);
             assert!(error.hint().expect("a hint").contains(words), "{error}");

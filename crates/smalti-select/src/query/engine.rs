@@ -3,11 +3,13 @@
 use super::SeedFiles;
 use super::deviation::windowed_deviation;
 use super::expression::{self, Expression, words};
-use super::table::SeedTable;
+use super::table::{SeedTable, table_schema};
 use crate::error::{Error, Result};
 use crate::metrics::Metric;
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Float64Type, Int64Type, UInt32Type};
+use datafusion::catalog::TableProvider;
+use datafusion::datasource::empty::EmptyTable;
 use datafusion::error::DataFusionError;
 use datafusion::functions_aggregate::count::count_all;
 use datafusion::prelude::{DataFrame, SessionConfig, SessionContext, col, ident, lit};
@@ -108,6 +110,18 @@ impl Engine {
         Ok(Engine { runtime, threads })
     }
 
+    /// Plans a query over a trace without rows.
+    ///
+    /// # Errors
+    /// As [`Engine::check`].
+    pub fn check_plan(&self, query: &PassQuery) -> Result<()> {
+        let wrong = |cause: DataFusionError| query.wrong(words(&cause));
+        self.runtime.block_on(async {
+            let context = context_over(Arc::new(EmptyTable::new(table_schema()))).map_err(wrong)?;
+            query.plan(&context).await?.create_physical_plan().await.map_err(wrong).map(|_| ())
+        })
+    }
+
     /// Plans each metric alone, so that a wrong expression is named.
     ///
     /// # Errors
@@ -176,9 +190,13 @@ async fn one_seed(query: Arc<PassQuery>, seed: SeedFiles) -> Result<SeedScores> 
 
 /// A session over one seed's table named `trace`. One partition: see the head of [`super`].
 fn context(seed: &SeedFiles) -> Result<SessionContext, DataFusionError> {
+    context_over(Arc::new(SeedTable::new(seed)?))
+}
+
+fn context_over(trace: Arc<dyn TableProvider>) -> Result<SessionContext, DataFusionError> {
     let config = SessionConfig::new().with_target_partitions(1).with_information_schema(false);
     let context = SessionContext::new_with_config(config);
-    context.register_table("trace", Arc::new(SeedTable::new(seed)?))?;
+    context.register_table("trace", trace)?;
     context.register_udaf(windowed_deviation());
     Ok(context)
 }

@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema, DataFusionError, SchemaError};
-use datafusion::logical_expr::{Expr, ExprSchemable, utils};
+use datafusion::logical_expr::{Expr, ExprSchemable, Volatility, utils};
 use datafusion::prelude::SessionContext;
 
 /// An expression as the aggregates that it holds and what is done with them.
@@ -29,6 +29,9 @@ pub(super) fn parse(context: &SessionContext, schema: &DFSchema, metric: &str, s
                 Some("a subquery")
             }
             Expr::WindowFunction(_) => Some("a window (`over`)"),
+            Expr::ScalarFunction(f) if f.func.signature().volatility != Volatility::Immutable => {
+                Some("a function that gives another number each time")
+            }
             Expr::AggregateFunction(f) if !f.params.order_by.is_empty() => Some("an order inside an aggregate"),
             _ => None,
         });

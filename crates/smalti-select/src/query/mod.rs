@@ -34,6 +34,23 @@ pub fn scores(trace: &Path, seeds: &[u64], metrics: &[&Metric]) -> Result<Vec<Sc
     scores_on(threads, trace, seeds, metrics)
 }
 
+/// Checks a metric before any proxy is trained: its expression against the columns of the trace, and whether `epochs` are enough for it.
+///
+/// # Errors
+/// As [`scores`] for a wrong expression; [`Error::Input`] for too few epochs.
+pub fn check_metric(metric: &Metric, epochs: u32) -> Result<()> {
+    if epochs < metric.epochs {
+        return Err(Error::input(
+            format!("the metric `{}` needs {} epochs, and the proxies train for {epochs}", metric.name, metric.epochs),
+            format!("give --proxy-epochs {} or more, or choose another metric", metric.epochs),
+        ));
+    }
+    match &metric.basis {
+        Basis::Trace { pass, sql } => Engine::new(1)?.check_plan(&PassQuery::new(*pass, &[(metric, sql)])),
+        Basis::Features(_) => Ok(()),
+    }
+}
+
 fn scores_on(threads: usize, trace: &Path, seeds: &[u64], metrics: &[&Metric]) -> Result<Vec<Scored>> {
     let mut seeds = seeds.to_vec();
     seeds.sort_unstable();

@@ -20,6 +20,16 @@ use smalti_data::tables::trace::trace_schema;
 use std::pin::Pin;
 use std::sync::Arc;
 
+fn layout() -> TableSchema {
+    let epoch = Arc::new(Field::new("epoch", DataType::UInt32, false));
+    TableSchemaBuilder::new(trace_schema()).with_table_partition_cols(vec![epoch]).build()
+}
+
+/// The columns that a metric may name.
+pub(super) fn table_schema() -> SchemaRef {
+    layout().table_schema().clone()
+}
+
 /// The columns of the trace and `epoch` (from the file's name), of one seed.
 #[derive(Debug)]
 pub(super) struct SeedTable {
@@ -33,8 +43,7 @@ impl SeedTable {
     /// # Errors
     /// The engine's, for a path that is not text.
     pub fn new(seed: &SeedFiles) -> Result<SeedTable> {
-        let epoch = Arc::new(Field::new("epoch", DataType::UInt32, false));
-        let schema = TableSchemaBuilder::new(trace_schema()).with_table_partition_cols(vec![epoch]).build();
+        let schema = layout();
         let mut files = Vec::with_capacity(seed.epochs.len());
         for (epoch, path) in &seed.epochs {
             let mut file = PartitionedFile::from_path(path.to_string_lossy().into_owned())?;

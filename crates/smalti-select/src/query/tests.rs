@@ -287,6 +287,7 @@ fn a_wrong_expression_names_its_metric_and_nothing_but_queries_runs() {
         ("avg(loss); drop table trace", "cannot compute"),
         ("avg(loss) + epoch", "the column `epoch` outside of an aggregate"),
         ("avg(loss) over ()", "a window"),
+        ("avg(loss) + random()", "another number each time"),
         ("(select max(loss) from trace)", "cannot compute"),
         ("first_value(loss order by epoch)", "an order inside an aggregate"),
         ("windowed_deviation(loss, epoch, 1, 1)", "at least 2 epochs"),
@@ -294,10 +295,24 @@ fn a_wrong_expression_names_its_metric_and_nothing_but_queries_runs() {
         let mine = mine(&format!("mine={sql}"));
         let error = scores(dir.path(), &[0], &[fine, &mine]).expect_err(sql).to_string();
         assert!(error.contains(words) && error.contains("`mine"), "{sql}: {error}");
+        // Lengths of windows are only seen with rows.
+        if !sql.starts_with("windowed") {
+            assert_eq!(check_metric(&mine, 9).expect_err(sql).to_string(), error, "the same before any proxy trains");
+        }
     }
     let error = scores(dir.path(), &[0], &[&mine("mine=avg(lost)")]).expect_err("no such column");
     assert!(error.to_string().contains("reads a column `lost`"), "{error}");
     assert!(error.hint().expect("the columns").contains("`loss`, `el2n`, `margin_logit`"), "{:?}", error.hint());
+    for metric in METRICS {
+        check_metric(metric, metric.epochs).expect("the list is fine");
+        assert!(
+            check_metric(metric, metric.epochs - 1)
+                .expect_err("too few")
+                .hint()
+                .expect("a hint")
+                .contains("--proxy-epochs")
+        );
+    }
     let both = "mine=sum(loss) / count(*) + case when max(epoch) > 0 then 1 else 0 end";
     let found = &scores(dir.path(), &[0], &[&mine(both)]).expect("several aggregates in one expression")[0].rows;
     assert!((found[0].1 - 0.356_674_94).abs() < 1e-6, "{found:?}");

@@ -11,7 +11,7 @@ use super::{Class, Needs, Rule, SORT};
 pub(super) const RULE: Rule = Rule {
     name: "moderate",
     about: "Keep the samples whose scores are next to the median of their class; for the metric `moderate`",
-    paper: "Xia et al.: Moderate Coreset, ICLR 2023 (OpenReview 7D5EECbOaf9; compared in arXiv 2210.15809's line of work)",
+    paper: "Xia et al.: Moderate Coreset, ICLR 2023 (OpenReview 7D5EECbOaf9)",
     needs: Needs::Scores,
     parameter: None,
     cost: SORT,

@@ -46,7 +46,7 @@ fn reference_orders_by_hand() {
         "facility-location" => Some(("facility-location", [1, 2, 0, 3])),
         // Among 0 and 10 alone.
         "facility-location-easy" => Some(("facility-location-easy:0.5", [0, 2, 3, 1])),
-        // Weights .75, .25, 1, .5: sums 11.25, 10.25, 13.75, 9.75; then 10 gains 8.
+        // Weights .625, .25, 1, .625, the two equal ones sharing: sums 11.5, 10.25, 13.5, 9.5; then 10 gains 8.
         "facility-location-weighted" => Some(("facility-location-weighted", [3, 2, 0, 1])),
         // The keyed shuffle of 0..4 for seed 5 and class 1: a change of the stream must not go unseen.
         "random" => Some(("random", [0, 3, 2, 1])),
@@ -56,6 +56,13 @@ fn reference_orders_by_hand() {
         let (spec, expected) = expected(r.name).unwrap_or_else(|| panic!("{} has no reference order", r.name));
         assert_eq!(order(spec, &[0.5, 0.75, -1.0, 0.5], &[0.0, 1.0, 10.0, 2.0], 2), expected, "{spec}");
     }
+}
+
+#[test]
+fn constant_scores_weigh_nothing() {
+    let line = [0.0, 1.0, 10.0, 2.0, 7.0];
+    let weighted = order("facility-location-weighted", &[0.5; 5], &line, 3);
+    assert_eq!(weighted, order("facility-location", &[], &line, 3));
 }
 
 proptest! {

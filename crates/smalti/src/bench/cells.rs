@@ -55,6 +55,9 @@ pub struct Cell {
     pub top1_percent: f64,
     /// Percent, after the last step.
     pub top5_percent: f64,
+    /// Percent on the hold-out, after the last step: what choices between rows may look at. None without a hold-out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub holdout_top1_percent: Option<f64>,
     /// Percent by class, none for a class without test images.
     pub class_top1_percent: Vec<Option<f64>>,
     /// Images measured on.

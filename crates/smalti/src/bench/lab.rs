@@ -5,7 +5,7 @@ use super::recipe::Plan;
 use super::runner::Lab;
 use crate::error::failure;
 use crate::pipeline::{Overwrite, make_set};
-use crate::run::Run;
+use crate::run::{Run, working_folder};
 use crate::sources::{Scanned, TestSet, TrainSet, budget, rows};
 use crate::stages::{self, Evidence, Given, ProxyJob, Scores};
 use crate::students::{program, train_one};
@@ -19,6 +19,7 @@ use smalti_data::tables::scores::{read_scores, write_scores};
 use smalti_data::tables::{Samples, Selection, Split};
 use smalti_data::write::source_hash;
 use smalti_learn::engine::{Engine, Precision};
+use smalti_learn::student;
 use smalti_select::{ClassFeatures, Metric, Needs};
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -107,44 +108,61 @@ impl<'a> Torch<'a> {
         Ok(Images { source, test, holdout })
     }
 
+    /// Computes the metrics that no row needs, where the recipe asks for some and the scores lack them.
+    ///
+    /// # Errors
+    /// As a cell's.
+    pub fn complete_scores(&mut self) -> Result<()> {
+        if self.plan.recipe.metrics.is_empty() {
+            return Ok(());
+        }
+        for seed in 0..self.plan.recipe.seeds {
+            self.with_proxies(seed, |lab, path, proxies| {
+                lab.make_scores(path, &lab.plan.metrics, proxies).map(|_| ())
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Calls `with` with the file of a seed's scores and its proxies.
+    fn with_proxies<T>(&mut self, seed: u64, with: impl FnOnce(&mut Self, &Path, &ProxyJob) -> Result<T>) -> Result<T> {
+        let plan = self.plan;
+        let folder = self.out.join("scores");
+        let (trace, reports) = (self.work().join("trace"), folder.join("proxies.json"));
+        let seeds = plan.proxy.seeds_for(seed);
+        let proxies = ProxyJob {
+            proxy: &plan.proxy,
+            leaves: stages::leaves(plan.metrics.iter(), plan.rows.iter().map(|row| &row.choice)),
+            seeds: &seeds,
+            trace: &trace,
+            reports: &reports,
+        };
+        with(self, &folder.join(format!("seed={seed}.parquet")), &proxies)
+    }
+
     /// What the rule of a job decides by: from OUT/scores and the trace of the proxies, which are trained where something is missing.
     fn evidence(&mut self, job: &Job) -> Result<Evidence> {
         let needs = job.row.choice.rule.needs;
         if needs == Needs::Nothing {
             return Ok(Evidence::default());
         }
-        let folder = self.out.join("scores");
-        let (trace, reports) = (self.work().join("trace"), folder.join("proxies.json"));
-        let seeds = self.plan.proxy.seeds_for(job.seed);
-        let metrics = self.metrics();
-        let proxies = ProxyJob {
-            proxy: &self.plan.proxy,
-            leaves: stages::leaves(metrics.iter(), self.plan.rows.iter().map(|row| &row.choice)),
-            seeds: &seeds,
-            trace: &trace,
-            reports: &reports,
-        };
-        let features = needs.features() && !self.selection(job).exists();
-        if let Some(metric) = &job.row.metric
-            && !self.scores.contains_key(&(job.seed, metric.name.to_string()))
-        {
-            let found = self.make_scores(&folder.join(format!("seed={}.parquet", job.seed)), &metrics, &proxies)?;
-            self.scores.extend(found.into_iter().map(|s| ((job.seed, s.metric.clone()), s)));
-        }
-        if features {
-            self.train(&proxies)?;
-        }
-        let scores = job.row.metric.as_ref().map(|m| self.scores[&(job.seed, m.name.to_string())].clone());
-        let features = if features { Some(ClassFeatures::open(&trace, &seeds)?) } else { None };
-        Ok(Evidence { scores, features, proxy_seconds: proxies.seconds()? })
-    }
-
-    /// All metrics of the plan, each once.
-    fn metrics(&self) -> Vec<Metric> {
-        let mut metrics: Vec<Metric> = self.plan.rows.iter().filter_map(|row| row.metric.clone()).collect();
-        metrics.sort_by(|a, b| a.name.cmp(&b.name));
-        metrics.dedup_by(|a, b| a.name == b.name);
-        metrics
+        self.with_proxies(job.seed, |lab, path, proxies| {
+            if let Some(metric) = &job.row.metric
+                && !lab.scores.contains_key(&(job.seed, metric.name.to_string()))
+            {
+                let found = lab.make_scores(path, &lab.plan.metrics, proxies)?;
+                lab.scores.extend(found.into_iter().map(|s| ((job.seed, s.metric.clone()), s)));
+            }
+            let scores = job.row.metric.as_ref().map(|m| lab.scores[&(job.seed, m.name.to_string())].clone());
+            let features = match needs.features() && !lab.selection(job).exists() {
+                true => {
+                    lab.train(proxies)?;
+                    Some(ClassFeatures::open(proxies.trace, proxies.seeds)?)
+                }
+                false => None,
+            };
+            Ok(Evidence { scores, features, proxy_seconds: proxies.seconds()? })
+        })
     }
 
     /// The scores in a file, with those that it lacks computed from the trace and added to it.
@@ -189,12 +207,12 @@ impl<'a> Torch<'a> {
             let given = if known { Given::Selection(kept.clone()) } else { Given::Nothing };
             let (source, samples) = (&images.source.source, &images.source.samples);
             make_set(source, samples, evidence, &settings, &given, &run, ui)?;
-            if !known && job.row.choice.rule.needs.features() {
-                let class_of = |row: u32| samples.rows.get(row as usize).map(|sample| sample.class_id);
-                let mut selection = Selection::read(&run.table("selection.parquet"), class_of)?;
-                selection.rows.retain(|row| row.kept);
-                selection.write(&kept)?;
-            }
+        }
+        if job.row.choice.rule.needs.features() && !kept.exists() {
+            let class_of = |row: u32| images.source.samples.rows.get(row as usize).map(|sample| sample.class_id);
+            let mut selection = Selection::read(&working_folder(&dir).join("selection.parquet"), class_of)?;
+            selection.rows.retain(|row| row.kept);
+            selection.write(&kept)?;
         }
         let seconds = start.elapsed().as_secs_f64();
         Ok((TrainSet::open(&dir, &SourceOptions::default(), Some(size), ui)?, seconds))
@@ -220,7 +238,12 @@ impl Lab for Torch<'_> {
         })?;
         let name =
             format!("{} ipc {}{}", job.row.name, job.ipc, if job.exam == Exam::Holdout { " hold-out" } else { "" });
-        let (result, _) = train_one(&name, &training, (&train, test, set.classes.len()), job.seed, &engine, ui)?;
+        let (result, network) = train_one(&name, &training, (&train, test, set.classes.len()), job.seed, &engine, ui)?;
+        let held = match (&images.holdout, job.exam) {
+            (Some(_), Exam::Holdout) => Some(result.top1_percent),
+            (Some(holdout), Exam::Test) => Some(student::evaluate(&network, holdout, &engine)?.top1_percent),
+            (None, _) => None,
+        };
         Ok(Cell {
             method: job.row.name.clone(),
             ipc: job.ipc,
@@ -232,6 +255,7 @@ impl Lab for Torch<'_> {
             exam: job.exam,
             top1_percent: result.top1_percent,
             top5_percent: result.top5_percent,
+            holdout_top1_percent: held,
             class_top1_percent: result.class_top1_percent,
             test_images: test.len() as u64,
             train_images: train.len() as u64,
@@ -254,17 +278,32 @@ impl Lab for Torch<'_> {
 /// Scores and cells belong to their images, whose hashes lie beside the scores: nothing from another machine is joined to other images.
 fn keep_source_hash(out: &Path, source: &Samples, test: Option<&Samples>) -> Result<()> {
     let path = out.join("scores/source.txt");
-    let text: String = [Some(source), test].into_iter().flatten().map(|samples| source_hash(samples) + "\n").collect();
+    let both = [Some(source), test];
+    let contents: String = both.into_iter().flatten().map(|samples| source_hash(samples) + "\n").collect();
+    let labels: String =
+        both.into_iter().flatten().map(|samples| format!("labels {}\n", label_hash(samples))).collect();
+    let text = contents.clone() + &labels;
     if !path.exists() {
         return Ok(files::write_bytes(&path, text.as_bytes())?);
     }
-    if files::read(&path)? == text.as_bytes() {
+    // Older folders hold the contents alone.
+    let before = files::read(&path)?;
+    if before == text.as_bytes() || before == contents.as_bytes() {
         return Ok(());
     }
     Err(failure(
         format!("`{}` was made from other images than those of the recipe", out.display()),
         "give the images it was made from, or another --out",
     ))
+}
+
+/// Which class each image is in.
+fn label_hash(samples: &Samples) -> String {
+    let mut hasher = blake3::Hasher::new();
+    samples.rows.iter().for_each(|sample| {
+        hasher.update(&sample.class_id.to_le_bytes());
+    });
+    hasher.finalize().to_hex().to_string()
 }
 
 fn warn_of_leaks(train: &Samples, test: &Samples, elsewhere: bool, ui: &Ui) {

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! OUT/recipe.toml           the recipe as it was run
-//! OUT/scores/seed=S.parquet what the proxies of seed S said; with it a new machine needs no proxy
+//! OUT/scores/seed=S.parquet what the proxies of seed S said
+//! OUT/selections/*.parquet  what rules kept that compare features; with both a new machine needs no proxy
 //! OUT/holdout/*.json        accuracy on the hold-out, by which each row's crop range is chosen
 //! OUT/cells/*.json          one finished student on the test images
 //! OUT/results.csv, results.parquet, table.md, plots/*.svg, report.html    derived from the cells
@@ -34,6 +35,7 @@ pub fn run(plan: &Plan, out: &Path, machine: lab::Machine, ui: &Ui) -> Result<Ve
     let _lock = RunLock::take(&work)?;
     keep_recipe(&plan.recipe, out)?;
     let mut lab = lab::Torch::open(plan, out, machine, ui)?;
+    lab.complete_scores()?;
     let cells = runner::run(plan, &mut lab, out, ui)?;
     write_results(plan, &cells, out)?;
     Ok(cells)
@@ -83,10 +85,16 @@ fn keep_recipe(recipe: &BenchRecipe, out: &Path) -> Result<()> {
     let text = recipe.to_toml();
     if path.exists() {
         let before = BenchRecipe::read(&path)?;
+        if let Some(row) = before.contradiction(recipe) {
+            return Err(failure(
+                format!("`{}` holds cells of a row `{row}` with other settings", out.display()),
+                "give the row another name, or the bench another --out",
+            ));
+        }
         if before.fixed_part() != recipe.fixed_part() {
             return Err(failure(
                 format!("`{}` holds cells of a recipe with other settings", out.display()),
-                "give another --out; rows, ipc and seeds may be added to the recipe, the rest must stay",
+                "give another --out; rows, ipc, seeds and metrics may be added to the recipe, the rest must stay",
             ));
         }
     }

@@ -38,6 +38,9 @@ pub struct BenchRecipe {
     /// Among which crop ranges each row chooses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub crop: Option<CropChoice>,
+    /// Metrics to compute besides those of the rows.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub metrics: Vec<String>,
     /// The scoring networks.
     #[serde(default)]
     pub proxy: ProxyRecipe,
@@ -104,6 +107,8 @@ pub struct Plan {
     pub crop_seeds: u64,
     /// The scoring networks.
     pub proxy: ProxySettings,
+    /// Every metric that is computed, each once, by name.
+    pub metrics: Vec<Metric>,
 }
 
 /// One method, complete.
@@ -165,6 +170,7 @@ impl BenchRecipe {
         for &min in &crops {
             TrainingRecipe { crop_min: Some(min), ..self.training.clone() }.settle()?;
         }
+        let metrics = self.all_metrics(&rows)?;
         let test = self.test.as_ref().unwrap_or(&self.source);
         Ok(Plan {
             source: folder.join(&self.source),
@@ -173,9 +179,35 @@ impl BenchRecipe {
             crops,
             crop_seeds,
             proxy: self.proxy.settle(self.size)?,
+            metrics,
             rows,
             recipe: self,
         })
+    }
+
+    /// The metrics of the rows and those asked for besides, each once.
+    fn all_metrics(&self, rows: &[Row]) -> Result<Vec<Metric>> {
+        let epochs = self.proxy.settle(self.size)?.epochs;
+        let named = self.metrics.iter().map(|name| smalti_select::metric(name, None));
+        let mut metrics = named.collect::<smalti_select::Result<Vec<Metric>>>()?;
+        metrics.extend(rows.iter().filter_map(|row| row.metric.clone()));
+        metrics.sort_by(|a, b| a.name.cmp(&b.name));
+        metrics.dedup();
+        if let Some(pair) = metrics.windows(2).find(|pair| pair[0].name == pair[1].name) {
+            let what = format!("two rows mean different things by the metric `{}`", pair[0].name);
+            return Err(usage(what, "give each expression a name of its own"));
+        }
+        for metric in &metrics {
+            smalti_select::check_metric(metric, epochs)?;
+        }
+        Ok(metrics)
+    }
+
+    /// The first row that `other` has under the same name with other settings.
+    pub fn contradiction(&self, other: &BenchRecipe) -> Option<String> {
+        let name = |row: &RowRecipe| row.name.clone().unwrap_or_else(|| row.preset.clone());
+        let differs = |row: &&RowRecipe| other.row.iter().any(|o| name(o) == name(row) && o != *row);
+        self.row.iter().find(differs).map(name)
     }
 
     fn settle_row(&self, row: &RowRecipe) -> Result<Row> {
@@ -221,7 +253,8 @@ impl BenchRecipe {
     /// The part that cells of one folder must share. Where the images lie may differ between machines; their hash may not.
     pub fn fixed_part(&self) -> BenchRecipe {
         let test = self.test.as_ref().map(|_| PathBuf::new());
-        let free = BenchRecipe { ipc: vec![], seeds: 1, row: vec![], about: String::new(), ..self.clone() };
+        let free =
+            BenchRecipe { ipc: vec![], seeds: 1, row: vec![], metrics: vec![], about: String::new(), ..self.clone() };
         BenchRecipe { source: PathBuf::new(), test, ..free }
     }
 

@@ -53,13 +53,13 @@ pub fn table(plan: &Plan, cells: &[Cell]) -> Vec<TableRow> {
 /// One line per cell.
 pub fn csv(cells: &[Cell]) -> String {
     let mut out = String::from(
-        "method,ipc,student,protocol,augment,crop_min,seed,top1_percent,top5_percent,test_images,train_images,image_bytes,label_bytes,\
+        "method,ipc,student,protocol,augment,crop_min,seed,top1_percent,top5_percent,holdout_top1_percent,test_images,train_images,image_bytes,label_bytes,\
          steps,images_seen,images_per_second,proxy_seconds,compress_seconds,train_seconds,eval_seconds,program,machine\n",
     );
     for c in cells {
         let _ = writeln!(
             out,
-            "{},{},{},{},{},{},{},{:.4},{:.4},{},{},{},{},{},{},{:.1},{:.1},{:.2},{:.1},{:.2},{},\"{}\"",
+            "{},{},{},{},{},{},{},{:.4},{:.4},{},{},{},{},{},{},{},{:.1},{:.1},{:.2},{:.1},{:.2},{},\"{}\"",
             c.method,
             c.ipc,
             c.student,
@@ -69,6 +69,7 @@ pub fn csv(cells: &[Cell]) -> String {
             c.seed,
             c.top1_percent,
             c.top5_percent,
+            c.holdout_top1_percent.map_or(String::new(), |percent| format!("{percent:.4}")),
             c.test_images,
             c.train_images,
             c.image_bytes,
@@ -95,6 +96,7 @@ pub fn write_parquet(path: &Path, cells: &[Cell]) -> Result<()> {
     let text = |of: fn(&Cell) -> &str| Arc::new(StringArray::from_iter_values(cells.iter().map(of))) as ArrayRef;
     let real = |of: fn(&Cell) -> f64| Arc::new(Float64Array::from_iter_values(cells.iter().map(of))) as ArrayRef;
     let whole = |of: fn(&Cell) -> u64| Arc::new(UInt64Array::from_iter_values(cells.iter().map(of))) as ArrayRef;
+    let held = Arc::new(cells.iter().map(|c| c.holdout_top1_percent).collect::<Float64Array>()) as ArrayRef;
     let ipc = Arc::new(UInt32Array::from_iter_values(cells.iter().map(|c| c.ipc))) as ArrayRef;
     let columns = vec![
         ("method", text(|c| &c.method)),
@@ -106,6 +108,7 @@ pub fn write_parquet(path: &Path, cells: &[Cell]) -> Result<()> {
         ("seed", whole(|c| c.seed)),
         ("top1_percent", real(|c| c.top1_percent)),
         ("top5_percent", real(|c| c.top5_percent)),
+        ("holdout_top1_percent", held),
         ("steps", whole(|c| c.history.steps)),
         ("images_seen", whole(|c| c.history.images_seen)),
         ("image_bytes", whole(|c| c.image_bytes)),

@@ -100,6 +100,7 @@ pub(crate) mod tests {
                 exam: job.exam,
                 top1_percent: 20.0 + 5.0 * row + job.crop_min - job.seed as f64,
                 top5_percent: 60.0,
+                holdout_top1_percent: Some(21.0),
                 class_top1_percent: vec![Some(25.0), None],
                 test_images: 100,
                 train_images: u64::from(job.ipc) * 2,

@@ -24,6 +24,9 @@ A recipe holds the same settings in TOML:
   [proxy]
   epochs = 10";
 
+/// Classes with another number of images that are named.
+const MOST_CLASSES: usize = 10;
+
 pub(super) const VERIFY_EXAMPLE: &str = "\
 Example:
   smalti verify photos-ipc10";
@@ -120,8 +123,12 @@ fn text(outcome: &Outcome, args: &args::Compress) -> String {
         bytes(manifest.image_bytes + manifest.label_bytes),
         bytes(source)
     );
-    for (class, images) in &manifest.uneven {
+    for (class, images) in manifest.uneven.iter().take(MOST_CLASSES) {
         text.push_str(&format!("class `{class}` has {images}\n"));
+    }
+    if manifest.uneven.len() > MOST_CLASSES {
+        let more = manifest.uneven.len() - MOST_CLASSES;
+        text.push_str(&format!("{more} more classes have not {}; manifest.json names them\n", manifest.ipc));
     }
     if !manifest.skipped.is_empty() {
         text.push_str(&format!(

@@ -31,7 +31,8 @@ pub fn prune(
                 true => id_list::read(path, samples)?,
                 false => Selection::read(path, |row| usable(row).map(|sample| sample.class_id))?,
             };
-            smalti_select::from_given(read, &candidates, &budget)?
+            let balance = smalti_select::rule(&settings.rule)?.balance;
+            smalti_select::from_given(read, &candidates, balance, &budget)?
         }
         Given::Nothing | Given::Scores(_) => {
             let rule = smalti_select::rule(&settings.rule)?;

@@ -104,10 +104,15 @@ pub fn score(
 
 fn scores_of(metric: Metric, job: &ProxyJob, run: &Run, ui: &Ui) -> Result<Scores> {
     let path = run.table("scores.parquet");
-    let mut scored =
-        if path.exists() { read_scores(&path)? } else { smalti_select::scores(job.trace, job.seeds, &[&metric])? };
-    write_scores(&path, &scored)?;
-    let rows = scored.swap_remove(0).rows;
+    let known = if path.exists() { read_scores(&path)? } else { Vec::new() };
+    let rows = match known.into_iter().find(|scored| scored.metric == metric.name) {
+        Some(scored) => scored.rows,
+        None => {
+            let scored = smalti_select::scores(job.trace, job.seeds, &[&metric])?;
+            write_scores(&path, &scored)?;
+            scored.into_iter().flat_map(|scored| scored.rows).collect()
+        }
+    };
     ui.say(
         "score",
         format!(
@@ -146,8 +151,9 @@ pub fn given_scores(path: &Path, metric: &str, end: Option<HardEnd>) -> Result<S
             format!("choose --metric: it has {}", names.join(", ")),
         )
     })?;
-    let known: Option<&Metric> = smalti_select::METRICS.iter().find(|m| m.name == metric);
-    let hard = known.map(|m| m.hard).filter(|_| end.is_none()).or(end).ok_or_else(|| {
+    let ours = smalti_select::METRICS.iter().any(|m| m.name == metric);
+    let known = if ours { Some(smalti_select::metric(metric, end)?.hard) } else { None };
+    let hard = known.or(end).ok_or_else(|| {
         failure(format!("which end of `{metric}` is hard?"), "add --hard-end high, or --hard-end low")
     })?;
     let rows = all.iter().find(|scored| scored.metric == found).map_or(Vec::new(), |scored| scored.rows.clone());

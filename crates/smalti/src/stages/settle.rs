@@ -9,7 +9,7 @@ use crate::sources::typical_side;
 use anyhow::Result;
 use smalti_data::files;
 use smalti_data::tables::{Samples, Split};
-use smalti_select::{Balance, Budget, Needs};
+use smalti_select::{Budget, Needs};
 use std::path::Path;
 
 /// Completes the settings with what the source says and keeps them in the working folder.
@@ -39,12 +39,11 @@ pub fn settle(request: &Request, samples: &Samples, run: &Run) -> Result<Setting
         let budget = Budget::new(settings.ipc, &settings.layout(), settings.on_small_class)?;
         let mut counts = vec![0; samples.classes.len()];
         samples.usable(Split::Train).for_each(|sample| counts[sample.class_id as usize] += 1);
-        if rule.balance == Balance::Class {
-            budget.check_classes(&counts, &samples.classes)?;
-        }
+        budget.check(rule.balance, &counts, &samples.classes)?;
     }
     if let (Given::Nothing, Some(metric)) = (&request.given, &settings.metric) {
-        smalti_select::metric(metric, settings.hard_end)?;
+        let epochs = settings.proxy.as_ref().map_or(0, |proxy| proxy.epochs);
+        smalti_select::check_metric(&smalti_select::metric(metric, settings.hard_end)?, epochs)?;
     }
     let map = match &request.options.class_map {
         Some(path) => line_of("class map", path)?,

@@ -10,6 +10,7 @@ use smalti_data::mosaic::Plan;
 use smalti_data::source::Source;
 use smalti_data::tables::Samples;
 use smalti_data::write::{SetSpec, source_hash, write_set};
+use smalti_select::HardEnd;
 use std::collections::BTreeMap;
 
 /// Writes and verifies the set.
@@ -31,6 +32,8 @@ pub fn write(
     let mut method =
         BTreeMap::from([("preset".to_owned(), settings.preset.clone()), ("rule".to_owned(), settings.rule.clone())]);
     method.extend(settings.metric.clone().map(|metric| ("metric".to_owned(), metric)));
+    let end = settings.hard_end.map(|end| if end == HardEnd::High { "high" } else { "low" });
+    method.extend(end.map(|end| ("hard end of the metric".to_owned(), end.to_owned())));
     let spec = SetSpec {
         name: settings.name.clone(),
         classes: samples.classes.clone(),
@@ -56,6 +59,16 @@ pub fn write(
         ui.warn(format!(
             "class {at} is `{}`, but readers of folders number classes by name: match them by name, or by class_to_idx.txt",
             manifest.folders[at]
+        ));
+    }
+    let empty: Vec<&String> =
+        manifest.uneven.iter().filter(|(_, images)| **images == 0).map(|(class, _)| class).collect();
+    if let Some(first) = empty.first() {
+        ui.warn(format!(
+            "{} of {} classes have no image, `{first}` first: a reader of folders alone would number the others anew, so match classes by \
+             class_to_idx.txt",
+            empty.len(),
+            manifest.classes.len()
         ));
     }
     let tiles = manifest.grid * manifest.grid;
