@@ -25,10 +25,29 @@ pub fn for_each_batch(
 ) -> Result<()> {
     network.check_fits(store, stage)?;
     let all: Vec<u32> = (0..store.len() as u32).collect();
-    let side = store.size() as usize;
-    for indices in all.chunks((PIXELS / (side * side).max(1)).clamp(32, 512)) {
-        let images = plain_batch(store, indices, normalise, engine)?;
-        with(indices, &tch::no_grad(|| network.forward(&images, Mode::Eval)))?;
+    for indices in all.chunks(at_once(store)) {
+        with(indices, &look(network, store, indices, normalise, engine)?)?;
     }
     Ok(())
+}
+
+/// Images of one forward pass.
+pub fn at_once(store: &ImageStore) -> usize {
+    let side = store.size() as usize;
+    (PIXELS / (side * side).max(1)).clamp(32, 512)
+}
+
+/// What comes out for some images of a store that fits the network, unaugmented, under running statistics, without gradients.
+///
+/// # Errors
+/// When a spooled image cannot be read back.
+pub fn look(
+    network: &Network,
+    store: &ImageStore,
+    indices: &[u32],
+    normalise: &Normalise,
+    engine: &Engine,
+) -> Result<Output> {
+    let images = plain_batch(store, indices, normalise, engine)?;
+    Ok(tch::no_grad(|| network.forward(&images, Mode::Eval)))
 }

@@ -4,7 +4,7 @@ use crate::augment::Augment;
 use crate::batch::{IMAGENET, Views};
 use crate::engine::Engine;
 use crate::error::{Error, Result, guard};
-use crate::inference::for_each_batch;
+use crate::inference::{at_once, for_each_batch, look};
 use crate::measure::trace_rows;
 use crate::nets::{Network, Shape};
 use crate::optim::OptimiserSpec;
@@ -12,7 +12,7 @@ use crate::train::{Length, Observer, Step, TrainSpec, train};
 use smalti_data::crop::CropRange;
 use smalti_data::files;
 use smalti_data::store::ImageStore;
-use smalti_data::tables::features::{path_in, write_features};
+use smalti_data::tables::features::{path_in, write_parts};
 use smalti_data::tables::trace::{seed_dir, write_epoch};
 use smalti_data::tables::{Features, Pass, TraceRow};
 use std::collections::HashMap;
@@ -114,7 +114,7 @@ pub fn record(
         let train_top1_percent = recorder.last_correct;
         let start = Instant::now();
         if leaves == Leaves::TraceAndFeatures {
-            write_features(&path_in(&partial), &features_of(&network, store, engine, &stage)?)?;
+            write_all_features(&path_in(&partial), &network, store, engine, &stage)?;
         }
         replace(&partial, &done)?;
         Ok(ProxyReport { seed, train_top1_percent, seconds: history.seconds + start.elapsed().as_secs_f64() })
@@ -136,24 +136,44 @@ fn replace(partial: &Path, done: &Path) -> Result<()> {
     Ok(remove(&old)?)
 }
 
-/// The penultimate features of every image, in eval mode, without augmentation.
-fn features_of(network: &Network, store: &ImageStore, engine: &Engine, stage: &str) -> Result<Features> {
-    let mut all = Features::default();
-    for_each_batch(network, store, &IMAGENET, engine, stage, |indices, output| {
-        let features =
-            output.features.to_kind(tch::Kind::Float).flatten(1, -1).contiguous().to_device(tch::Device::Cpu);
-        all.width = features.size()[1] as usize;
-        let mut numbers = vec![0.0f32; indices.len() * all.width];
-        features.copy_data(&mut numbers, indices.len() * all.width);
-        all.values.extend(numbers);
-        all.samples.extend(indices.iter().map(|&i| store.sample(i)));
-        all.labels.extend(indices.iter().map(|&i| store.label(i)));
-        Ok(())
-    })?;
-    match all.values.iter().find(|value| !value.is_finite()) {
-        Some(&value) => Err(Error::Diverged { stage: stage.to_owned(), step: 0, loss: f64::from(value) }),
-        None => Ok(all),
+/// Writes the penultimate features of every image, in eval mode, without augmentation, class by class. After an error the file is not whole;
+/// it lies in a folder that is not finished.
+fn write_all_features(path: &Path, network: &Network, store: &ImageStore, engine: &Engine, stage: &str) -> Result<()> {
+    let mut order: Vec<u32> = (0..store.len() as u32).collect();
+    order.sort_unstable_by_key(|&i| (store.label(i), store.sample(i)));
+    let mut failed = None;
+    let parts =
+        order.chunks(at_once(store)).map_while(|indices| match features_of(indices, network, store, engine, stage) {
+            Ok(features) => Some(features),
+            Err(error) => {
+                failed = Some(error);
+                None
+            }
+        });
+    let written = write_parts(path, parts);
+    match failed {
+        Some(error) => Err(error),
+        None => Ok(written?),
     }
+}
+
+fn features_of(
+    indices: &[u32],
+    network: &Network,
+    store: &ImageStore,
+    engine: &Engine,
+    stage: &str,
+) -> Result<Features> {
+    let output = look(network, store, indices, &IMAGENET, engine)?;
+    let features = output.features.to_kind(tch::Kind::Float).flatten(1, -1).contiguous().to_device(tch::Device::Cpu);
+    let width = features.size()[1] as usize;
+    let mut values = vec![0.0f32; indices.len() * width];
+    features.copy_data(&mut values, indices.len() * width);
+    if let Some(&value) = values.iter().find(|value| !value.is_finite()) {
+        return Err(Error::Diverged { stage: stage.to_owned(), step: 0, loss: f64::from(value) });
+    }
+    let samples = indices.iter().map(|&i| store.sample(i)).collect();
+    Ok(Features { samples, labels: indices.iter().map(|&i| store.label(i)).collect(), width, values })
 }
 
 /// Turns the loop's outputs into trace rows.

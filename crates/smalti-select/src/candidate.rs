@@ -1,5 +1,6 @@
 //! Candidates: the usable training images, and the one order in which ties break.
 
+use rayon::prelude::*;
 use smalti_data::tables::{Sample, Samples, Split, Status};
 use std::borrow::Cow;
 
@@ -59,7 +60,7 @@ impl<'a> Candidates<'a> {
     /// All row numbers of the source, in the order in which ties break.
     pub(crate) fn as_one(&self) -> Vec<u32> {
         let mut rows = self.rows.clone();
-        rows.sort_unstable_by_key(|&row| (self.samples.rows[row as usize].content_hash, row));
+        rows.par_sort_unstable_by_key(|&row| (self.samples.rows[row as usize].content_hash, row));
         rows
     }
 
@@ -69,9 +70,9 @@ impl<'a> Candidates<'a> {
     pub(crate) fn by_class(&self) -> Vec<Vec<u32>> {
         let mut groups = vec![Vec::new(); self.samples.classes.len()];
         self.iter().for_each(|sample| groups[sample.class_id as usize].push(sample.sample));
-        for group in &mut groups {
-            group.sort_unstable_by_key(|&row| (self.samples.rows[row as usize].content_hash, row));
-        }
+        groups
+            .par_iter_mut()
+            .for_each(|group| group.sort_unstable_by_key(|&row| (self.samples.rows[row as usize].content_hash, row)));
         groups
     }
 }

@@ -5,7 +5,6 @@ use crate::candidate::Candidates;
 use crate::error::{Error, Result};
 use crate::rules::Balance;
 use smalti_data::tables::{Selected, Selection};
-use std::sync::Arc;
 
 /// Holds a selection made elsewhere to the budget: each class keeps its best ranks, exactly `budget.per_class` of them; under a global rule
 /// whatever was kept of it, in whole images.
@@ -22,7 +21,8 @@ pub fn from_given(
     budget: &Budget,
 ) -> Result<Selection> {
     let groups = candidates.by_class();
-    let mut given = by_row(selection, candidates)?;
+    let Selection { rows, mut reasons } = selection;
+    let mut given = by_row(rows, candidates)?;
     let kept = |row: &Option<Selected>| row.as_ref().is_some_and(|r| r.kept);
     let counts: Vec<usize> =
         groups.iter().map(|group| group.iter().filter(|&&row| kept(&given[row as usize])).count()).collect();
@@ -35,7 +35,7 @@ pub fn from_given(
         }
     };
 
-    let silent: Arc<str> = "not in the given selection".into();
+    let silent = reasons.number("not in the given selection");
     let mut rows = Vec::with_capacity(candidates.len());
     for (class_id, (mut group, &quota)) in groups.into_iter().zip(&quotas).enumerate() {
         // Stable over the order in which ties break: kept, then not kept, then not mentioned.
@@ -52,22 +52,25 @@ pub fn from_given(
                 kept: within,
                 rank_in_class: rank as u32,
                 reason: match was {
-                    None => silent.clone(),
-                    Some(row) if row.kept && !within => format!("{}, cut to {quota}", row.reason).into(),
+                    None => silent,
+                    Some(row) if row.kept && !within => {
+                        let cut = format!("{}, cut to {quota}", reasons.get(row.reason));
+                        reasons.number(&cut)
+                    }
                     Some(row) => row.reason,
                 },
             });
         }
     }
-    Ok(Selection { rows })
+    Ok(Selection { rows, reasons })
 }
 
 /// What the selection says of each row of the source.
-fn by_row(selection: Selection, candidates: &Candidates) -> Result<Vec<Option<Selected>>> {
+fn by_row(rows: Vec<Selected>, candidates: &Candidates) -> Result<Vec<Option<Selected>>> {
     let mut classes: Vec<Option<u32>> = vec![None; candidates.source_len()];
     candidates.iter().for_each(|sample| classes[sample.sample as usize] = Some(sample.class_id));
     let mut given: Vec<Option<Selected>> = vec![None; candidates.source_len()];
-    for row in selection.rows {
+    for row in rows {
         let at = row.sample as usize;
         let Some(class_id) = classes.get(at).copied().flatten() else {
             return Err(Error::input(
@@ -105,7 +108,13 @@ mod tests {
     use smalti_data::tables::Samples;
 
     fn row(sample: u32, class_id: u32, kept: bool, rank_in_class: u32) -> Selected {
-        Selected { sample, class_id, kept, rank_in_class, reason: "theirs".into() }
+        Selected { sample, class_id, kept, rank_in_class, reason: 0 }
+    }
+
+    fn theirs(rows: Vec<Selected>) -> Selection {
+        let mut reasons = smalti_data::tables::Reasons::default();
+        reasons.number("theirs");
+        Selection { rows, reasons }
     }
 
     /// Samples 0..6 in class 0, 6..10 in class 1.
@@ -119,14 +128,14 @@ mod tests {
         let rows =
             vec![row(7, 1, true, 0), row(3, 0, true, 1), row(9, 1, true, 2), row(0, 0, true, 3), row(1, 0, true, 4)];
         let two = budget(2, OnSmallClass::Refuse);
-        let held = from_given(Selection { rows }, &Candidates::of(&source()), Balance::Class, &two).expect("enough");
+        let held = from_given(theirs(rows), &Candidates::of(&source()), Balance::Class, &two).expect("enough");
         assert_eq!(held.kept_of(0), [3, 0]);
         assert_eq!(held.kept_of(1), [7, 9]);
         assert_eq!(held.rows.len(), 10);
         let cut = held.rows.iter().find(|r| r.sample == 1).expect("a row per candidate");
-        assert_eq!((cut.kept, cut.rank_in_class, &*cut.reason), (false, 2, "theirs, cut to 2"));
+        assert_eq!((cut.kept, cut.rank_in_class, held.reason(cut)), (false, 2, "theirs, cut to 2"));
         let silent = held.rows.iter().find(|r| r.sample == 5).expect("a row per candidate");
-        assert_eq!((silent.kept, &*silent.reason), (false, "not in the given selection"));
+        assert_eq!((silent.kept, held.reason(silent)), (false, "not in the given selection"));
         for (class, size) in [(0, 6), (1, 4)] {
             let ranks: Vec<u32> = held.rows.iter().filter(|r| r.class_id == class).map(|r| r.rank_in_class).collect();
             assert_eq!(ranks, (0..size).collect::<Vec<_>>());
@@ -135,14 +144,14 @@ mod tests {
 
     #[test]
     fn too_few_is_an_error_or_fewer_whole_images() {
-        let selection = || Selection {
-            rows: vec![
+        let selection = || {
+            theirs(vec![
                 row(0, 0, true, 0),
                 row(1, 0, true, 1),
                 row(2, 0, true, 2),
                 row(6, 1, true, 0),
                 row(7, 1, true, 1),
-            ],
+            ])
         };
         let with = |on_small_class| {
             let budget = Budget { per_class: 4, multiple: 2, on_small_class };
@@ -154,7 +163,7 @@ mod tests {
         let fewer = with(OnSmallClass::Fewer).expect("whole images");
         assert_eq!((fewer.kept_of(0), fewer.kept_of(1)), (vec![0, 1], vec![6, 7]));
         // A class that the selection leaves out is too small in both ways.
-        let half = Selection { rows: vec![row(0, 0, true, 0)] };
+        let half = theirs(vec![row(0, 0, true, 0)]);
         let one = budget(1, OnSmallClass::Fewer);
         let error = from_given(half, &Candidates::of(&source()), Balance::Class, &one).expect_err("no class 1");
         assert!(error.to_string().contains("`class-1` keeps 0"), "{error}");
@@ -169,8 +178,7 @@ mod tests {
         ];
         for (rows, words) in cases {
             let one = budget(1, OnSmallClass::Refuse);
-            let error =
-                from_given(Selection { rows }, &Candidates::of(&source()), Balance::Class, &one).expect_err(words);
+            let error = from_given(theirs(rows), &Candidates::of(&source()), Balance::Class, &one).expect_err(words);
             assert!(error.to_string().contains(words), "{error}");
         }
     }

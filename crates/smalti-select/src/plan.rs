@@ -42,10 +42,10 @@ mod tests {
                 class_id,
                 kept: rank < kept,
                 rank_in_class: rank,
-                reason: "".into(),
+                reason: 0,
             })
         };
-        Selection { rows: of(2, 1).chain(of(0, 8)).chain(of(1, 7)).collect() }
+        Selection { rows: of(2, 1).chain(of(0, 8)).chain(of(1, 7)).collect(), ..Selection::default() }
     }
 
     #[test]

@@ -7,8 +7,8 @@ use crate::features::ClassFeatures;
 use crate::metrics::{HardEnd, Metric};
 use crate::points::Points;
 use crate::rules::{Balance, Choice, Class};
-use smalti_data::tables::{Selected, Selection};
-use std::sync::Arc;
+use rayon::prelude::*;
+use smalti_data::tables::{Reasons, Selected, Selection};
 
 /// The scores that a rule decides by.
 #[derive(Debug, Clone, Copy)]
@@ -84,25 +84,23 @@ pub fn select(
     let (ranked, quotas) = match choice.balance {
         Balance::Class => {
             let quotas = budget.quotas(&counts, candidates.classes(), Counted::Usable)?;
-            let classes = (0..).zip(groups.iter().zip(&quotas));
-            let ranked = classes.map(|(class_id, (group, &keep))| ranker.rank(class_id, group, keep));
-            let ranked = ranked.collect::<Result<Vec<Vec<u32>>>>()?;
-            (ranked, quotas)
+            (ranker.rank_classes(&groups, &quotas)?, quotas)
         }
         Balance::Global => globally(candidates, &groups, &ranker, budget)?,
     };
     let mut rows = Vec::with_capacity(candidates.len());
+    let mut reasons = Reasons::default();
     for ((class_id, samples), quota) in (0..).zip(ranked).zip(quotas) {
-        let reason: Arc<str> = format!("{by}, {quota} of {} kept", samples.len()).into();
+        let reason = reasons.number(&format!("{by}, {quota} of {} kept", samples.len()));
         rows.extend((0..).zip(samples).map(|(rank_in_class, sample)| Selected {
             sample,
             class_id,
             kept: rank_in_class < quota,
             rank_in_class,
-            reason: reason.clone(),
+            reason,
         }));
     }
-    Ok(Selection { rows })
+    Ok(Selection { rows, reasons })
 }
 
 /// A rule with all that it looks at.
@@ -115,6 +113,15 @@ struct Ranker<'a> {
 }
 
 impl Ranker<'_> {
+    /// Every class on its own: side by side where a rule looks at scores alone, one after the other where features of a class fill memory.
+    fn rank_classes(&self, groups: &[Vec<u32>], quotas: &[u32]) -> Result<Vec<Vec<u32>>> {
+        let rank = |class: usize| self.rank(class as u32, &groups[class], quotas[class]);
+        match self.features {
+            Some(_) => (0..groups.len()).map(rank).collect(),
+            None => (0..groups.len()).into_par_iter().map(rank).collect(),
+        }
+    }
+
     /// The rows of a group, best first; `group` is in the order in which ties break.
     fn rank(&self, class_id: u32, group: &[u32], keep: u32) -> Result<Vec<u32>> {
         let hardness: Vec<f32> =
@@ -179,41 +186,42 @@ fn globally(
 
 /// How hard each row of the source is; rows that are no candidates may hold anything.
 fn hardness_of(candidates: &Candidates, scores: &Scores) -> Result<Vec<f32>> {
-    let known = by_row(candidates, scores)?;
-    let score = |row: u32| known.get(row as usize).copied().flatten();
-    let broken = |is_broken: fn(Option<f32>) -> bool| {
-        let rows = candidates.iter().map(|sample| sample.sample).filter(|&row| is_broken(score(row)));
+    let (mut values, known) = by_row(candidates, scores)?;
+    let broken = |is_broken: &dyn Fn(usize) -> bool| {
+        let rows = candidates.iter().map(|sample| sample.sample).filter(|&row| is_broken(row as usize));
         (rows.clone().count(), rows.min().map(|first| candidates.path(first)))
     };
     let (metric, total) = (scores.metric, candidates.len());
-    if let (missing, Some(first)) = broken(|score| score.is_none()) {
+    if let (missing, Some(first)) = broken(&|row| !known[row]) {
         return Err(Error::input(
             format!("{missing} of {total} training images have no score by `{metric}`, the first is `{first}`"),
             "scores belong to one source: compute them again from its trace, or give a table with a row for every sample",
         ));
     }
-    if let (count, Some(first)) = broken(|score| score.is_some_and(f32::is_nan)) {
+    if let (count, Some(first)) = broken(&|row| values[row].is_nan()) {
         return Err(Error::input(
             format!("{count} of {total} scores by `{metric}` are not a number, the first is that of `{first}`"),
             "a proxy that diverged writes such scores: train it again with a lower learning rate",
         ));
     }
-    Ok(known.into_iter().map(|score| scores.hard.hardness(score.unwrap_or_default())).collect())
+    values.iter_mut().for_each(|value| *value = scores.hard.hardness(*value));
+    Ok(values)
 }
 
-/// The score of each row of the source.
-fn by_row(candidates: &Candidates, scores: &Scores) -> Result<Vec<Option<f32>>> {
-    let mut known: Vec<Option<f32>> = vec![None; candidates.source_len()];
+/// The score of each row of the source, 0 where there is none, and whether there is one.
+fn by_row(candidates: &Candidates, scores: &Scores) -> Result<(Vec<f32>, Vec<bool>)> {
+    let (mut values, mut known) = (vec![0.0; candidates.source_len()], vec![false; candidates.source_len()]);
     for &(sample, score) in scores.rows {
-        let Some(place) = known.get_mut(sample as usize) else { continue };
-        if place.replace(score).is_some() {
+        let Some(place) = values.get_mut(sample as usize) else { continue };
+        *place = score;
+        if std::mem::replace(&mut known[sample as usize], true) {
             return Err(Error::input(
                 format!("sample {sample} has two scores by `{}`", scores.metric),
                 "keep one row per sample and metric",
             ));
         }
     }
-    Ok(known)
+    Ok((values, known))
 }
 
 #[cfg(test)]

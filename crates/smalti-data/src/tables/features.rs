@@ -29,6 +29,16 @@ pub struct Features {
 }
 
 impl Features {
+    /// Those at some places.
+    fn some(&self, places: &[usize]) -> Features {
+        Features {
+            samples: places.iter().map(|&at| self.samples[at]).collect(),
+            labels: places.iter().map(|&at| self.labels[at]).collect(),
+            width: self.width,
+            values: places.iter().flat_map(|&at| self.row(at)).copied().collect(),
+        }
+    }
+
     /// Those of one sample, by its place in the list.
     pub fn row(&self, at: usize) -> &[f32] {
         &self.values[at * self.width..(at + 1) * self.width]
@@ -40,34 +50,58 @@ pub fn path_in(seed_dir: &Path) -> PathBuf {
     seed_dir.join("features.parquet")
 }
 
-/// Writes the features, sorted by (class, sample), so that a class is read alone.
+/// Writes features that are in memory, sorted by (class, sample), so that a class is read alone.
 ///
 /// # Errors
-/// [`Error::Io`] and [`Error::Table`] with the path; [`Error::Input`] when the numbers are not samples × width, or there are none.
+/// As [`write_parts`].
 pub fn write_features(path: &Path, features: &Features) -> Result<()> {
     let count = features.samples.len();
-    if features.width == 0 || features.labels.len() != count || features.values.len() != count * features.width {
-        return Err(Error::input(
-            format!("{} numbers are no features of {count} samples", features.values.len()),
-            "give `width` numbers and one label for each sample",
-        ));
+    if features.labels.len() != count || features.values.len() != count * features.width {
+        return Err(wrong(&format!("{} numbers for {count} samples", features.values.len())));
     }
     let mut order: Vec<usize> = (0..count).collect();
     order.sort_unstable_by_key(|&at| (features.labels[at], features.samples[at]));
-    let fields = table(features.width as i32);
-    let part = (PART_BYTES / (4 * features.width)).max(1);
-    let batches = order.chunks(part).map(|rows| {
-        let values: Float32Array = rows.iter().flat_map(|&at| features.row(at)).copied().collect::<Vec<f32>>().into();
-        let item = Arc::new(Field::new_list_field(DataType::Float32, false));
-        let list = FixedSizeListArray::new(item, features.width as i32, Arc::new(values), None);
-        let columns: Vec<ArrayRef> = vec![
-            Arc::new(UInt32Array::from_iter_values(rows.iter().map(|&at| features.samples[at]))),
-            Arc::new(UInt32Array::from_iter_values(rows.iter().map(|&at| features.labels[at]))),
-            Arc::new(list),
-        ];
-        super::batch(fields.clone(), columns)
+    let part = (PART_BYTES / (4 * features.width.max(1))).max(1);
+    write_parts(path, order.chunks(part).map(|rows| features.some(rows)))
+}
+
+/// Writes features that come in parts, in ascending order of (class, sample); in memory are one part and the row group that is being
+/// compressed.
+///
+/// # Errors
+/// [`Error::Io`] and [`Error::Table`] with the path; [`Error::Input`] for parts out of order or of different widths, or no part at all.
+pub fn write_parts(path: &Path, parts: impl Iterator<Item = Features>) -> Result<()> {
+    let mut parts = parts.peekable();
+    let width = parts.peek().map_or(0, |first| first.width);
+    if width == 0 {
+        return Err(wrong("no numbers"));
+    }
+    let fields = table(width as i32);
+    let mut last = None;
+    let batches = parts.map(|part| {
+        let count = part.samples.len();
+        let mut keys = part.labels.iter().copied().zip(part.samples.iter().copied());
+        let whole = part.width == width && part.labels.len() == count && part.values.len() == count * width;
+        let in_order = keys.clone().is_sorted() && last <= keys.clone().next();
+        last = keys.next_back().or(last);
+        match whole && in_order {
+            true => Ok(batch_of(&fields, part)),
+            false => Err(wrong("parts that are out of order or of different widths")),
+        }
     });
     write_batches(path, fields.clone(), batches)
+}
+
+fn wrong(what: &str) -> Error {
+    Error::input(format!("{what}: these are no features"), "give `width` numbers for each sample, class by class")
+}
+
+fn batch_of(fields: &SchemaRef, part: Features) -> RecordBatch {
+    let item = Arc::new(Field::new_list_field(DataType::Float32, false));
+    let list = FixedSizeListArray::new(item, part.width as i32, Arc::new(Float32Array::from(part.values)), None);
+    let columns: Vec<ArrayRef> =
+        vec![Arc::new(UInt32Array::from(part.samples)), Arc::new(UInt32Array::from(part.labels)), Arc::new(list)];
+    super::batch(fields.clone(), columns)
 }
 
 fn table(width: i32) -> SchemaRef {
@@ -189,7 +223,13 @@ mod tests {
         assert_eq!((class.samples, class.width, class.values), (vec![5, 7], 2, vec![5.0, 6.0, 1.0, 2.0]));
         assert_eq!(file.class(0).expect("read").values, [3.0, 4.0]);
         assert!(file.class(8).expect("none").samples.is_empty());
-        write_features(&path, &Features { values: vec![0.0; 7], ..features.clone() }).expect_err("a number is missing");
+        let short = Features { values: vec![0.0; 7], ..features.clone() };
+        write_features(&path, &short).expect_err("a number is missing");
+        let disordered = [features.some(&[0]), features.some(&[1])].into_iter();
+        write_parts(&path, disordered).expect_err("class 1 before class 0");
+        let wider = Features { width: 1, values: vec![9.0], ..features.some(&[3]) };
+        write_parts(&path, [features.some(&[1]), wider].into_iter()).expect_err("another width");
+        write_parts(&path, std::iter::empty()).expect_err("nothing");
         let broken = Features { values: vec![f32::NAN; 8], ..features };
         write_features(&path, &broken).expect("written");
         let error = FeatureFile::open(&path).expect("opened").class(2).expect_err("not a number");

@@ -3,12 +3,11 @@
 //! An image is named by its path inside the source (as in `samples.parquet`), by its content hash (32 hexadecimal digits), or by its row
 //! number. Blank lines and lines that begin with `#` are skipped. The order of the lines is the order of preference.
 
-use super::{Samples, Selected, Selection, Split, Status};
+use super::{Reasons, Samples, Selected, Selection, Split, Status};
 use crate::error::{Error, Result};
 use crate::files;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
-use std::sync::Arc;
 
 /// Whether a file is such a list, by its name.
 pub fn is_list(path: &Path) -> bool {
@@ -47,7 +46,8 @@ pub fn read(path: &Path, samples: &Samples) -> Result<Selection> {
     let known = Lookup::of(lines.clone().map(|(_, line)| line.trim()), samples);
     let mut seen = HashSet::new();
     let mut rows = Vec::new();
-    let reason: Arc<str> = "given".into();
+    let mut reasons = Reasons::default();
+    let reason = reasons.number("given");
     for (number, line) in lines {
         let wrong = |how: &str| {
             let what = format!("line {number} of `{}`, `{}`, {how}", path.display(), line.trim());
@@ -66,11 +66,11 @@ pub fn read(path: &Path, samples: &Samples) -> Result<Selection> {
             class_id: sample.class_id,
             kept: true,
             rank_in_class: rows.len() as u32,
-            reason: reason.clone(),
+            reason,
         });
     }
     rows.sort_by_key(|row| (row.class_id, row.rank_in_class));
-    Ok(Selection { rows })
+    Ok(Selection { rows, reasons })
 }
 
 /// What some names mean in a source, found in one pass over it: memory for the names asked for, not for the source.

@@ -24,7 +24,7 @@ pub(crate) use paths::PathList;
 pub use paths::Paths;
 pub use samples::{Sample, Samples, Split, Status};
 pub use scores::Scored;
-pub use selection::{Selected, Selection};
+pub use selection::{Reasons, Selected, Selection};
 pub use sums::{SUMS, check};
 pub use trace::{Pass, TraceRow};
 
@@ -50,15 +50,15 @@ const WRITE_ROWS: usize = 1 << 15;
 /// # Errors
 /// [`Error::Io`] with the path.
 pub fn write_table(path: &Path, batch: &RecordBatch) -> Result<()> {
-    write_batches(path, batch.schema(), std::iter::once(batch.clone()))
+    write_batches(path, batch.schema(), std::iter::once(Ok(batch.clone())))
 }
 
 /// As [`write_table`], for rows that are put into columns a few at a time, so that a large table is in memory once.
 fn write_rows<T>(path: &Path, schema: SchemaRef, rows: &[T], columns: impl Fn(&[T]) -> Vec<ArrayRef>) -> Result<()> {
-    write_batches(path, schema.clone(), rows.chunks(WRITE_ROWS).map(|rows| batch(schema.clone(), columns(rows))))
+    write_batches(path, schema.clone(), rows.chunks(WRITE_ROWS).map(|rows| Ok(batch(schema.clone(), columns(rows)))))
 }
 
-fn write_batches(path: &Path, schema: SchemaRef, batches: impl Iterator<Item = RecordBatch>) -> Result<()> {
+fn write_batches(path: &Path, schema: SchemaRef, batches: impl Iterator<Item = Result<RecordBatch>>) -> Result<()> {
     let properties = WriterProperties::builder()
         .set_max_row_group_row_count(Some(WRITE_ROWS))
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
@@ -68,7 +68,7 @@ fn write_batches(path: &Path, schema: SchemaRef, batches: impl Iterator<Item = R
         let wrong = |cause: parquet::errors::ParquetError| Error::io("write", path)(std::io::Error::other(cause));
         let mut writer = ArrowWriter::try_new(out, schema, Some(properties)).map_err(wrong)?;
         for batch in batches {
-            writer.write(&batch).map_err(wrong)?;
+            writer.write(&batch?).map_err(wrong)?;
         }
         writer.close().map_err(wrong)?;
         Ok(())

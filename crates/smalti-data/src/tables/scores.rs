@@ -35,14 +35,14 @@ pub fn write_scores(path: &Path, scores: &[Scored]) -> Result<()> {
     ]);
     let parts = scores.iter().flat_map(|scored| scored.rows.chunks(PART).map(|rows| (&scored.metric, rows)));
     let batches = parts.map(|(metric, rows)| {
-        batch(
+        Ok(batch(
             fields.clone(),
             vec![
                 Arc::new(UInt32Array::from_iter_values(rows.iter().map(|row| row.0))),
                 Arc::new(StringArray::from_iter_values(rows.iter().map(|_| metric))),
                 Arc::new(Float32Array::from_iter_values(rows.iter().map(|row| row.1))),
             ],
-        )
+        ))
     });
     write_batches(path, fields.clone(), batches)
 }

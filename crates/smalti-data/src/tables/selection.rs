@@ -4,11 +4,12 @@ use super::{column, read_table, schema, write_rows};
 use crate::error::{Error, Result};
 use arrow::array::{Array, BooleanArray, StringArray, UInt32Array};
 use arrow::datatypes::{DataType, Field};
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-/// One candidate with the verdict.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// One candidate with the verdict, in 20 bytes: a large source has millions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Selected {
     /// Row of the source.
     pub sample: u32,
@@ -18,8 +19,33 @@ pub struct Selected {
     pub kept: bool,
     /// Place in its class under the rule, 0 first. Kept samples are those with the smallest ranks.
     pub rank_in_class: u32,
-    /// The rule and metric in words, shared by all rows of one decision.
-    pub reason: Arc<str>,
+    /// Number of the reason in [`Selection::reasons`].
+    pub reason: u32,
+}
+
+/// Why samples are kept or not, each sentence once.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Reasons {
+    texts: Vec<Arc<str>>,
+    numbers: HashMap<Arc<str>, u32>,
+}
+
+impl Reasons {
+    /// The number of a sentence, a new one where it is new.
+    pub fn number(&mut self, text: &str) -> u32 {
+        if let Some(&number) = self.numbers.get(text) {
+            return number;
+        }
+        let (number, text): (u32, Arc<str>) = (self.texts.len() as u32, text.into());
+        self.texts.push(text.clone());
+        self.numbers.insert(text, number);
+        number
+    }
+
+    /// A sentence; empty where there is none with that number.
+    pub fn get(&self, number: u32) -> &str {
+        self.texts.get(number as usize).map_or("", |text| text)
+    }
 }
 
 /// All candidates, sorted by (class, rank).
@@ -27,9 +53,16 @@ pub struct Selected {
 pub struct Selection {
     /// One row per usable training sample.
     pub rows: Vec<Selected>,
+    /// Rule and metric in words, for each decision.
+    pub reasons: Reasons,
 }
 
 impl Selection {
+    /// Why a row is kept or not.
+    pub fn reason(&self, row: &Selected) -> &str {
+        self.reasons.get(row.reason)
+    }
+
     /// Kept samples of one class, best rank first.
     pub fn kept_of(&self, class_id: u32) -> Vec<u32> {
         let mut kept: Vec<_> = self.rows.iter().filter(|r| r.kept && r.class_id == class_id).collect();
@@ -55,7 +88,7 @@ impl Selection {
                 Arc::new(UInt32Array::from_iter_values(rows.iter().map(|r| r.class_id))),
                 Arc::new(rows.iter().map(|r| Some(r.kept)).collect::<BooleanArray>()),
                 Arc::new(UInt32Array::from_iter_values(rows.iter().map(|r| r.rank_in_class))),
-                Arc::new(StringArray::from_iter_values(rows.iter().map(|r| &*r.reason))),
+                Arc::new(StringArray::from_iter_values(rows.iter().map(|r| self.reason(r)))),
             ]
         })
     }
@@ -81,7 +114,7 @@ impl Selection {
             None => None,
         };
         let mut seen = std::collections::HashSet::new();
-        let mut reason: Arc<str> = "given".into();
+        let mut known = Reasons::default();
         let mut rows = Vec::with_capacity(table.num_rows());
         for i in 0..table.num_rows() {
             let sample = samples.value(i);
@@ -100,20 +133,16 @@ impl Selection {
                     "keep one row per sample",
                 ));
             }
-            // Neighbours mostly have the same reason.
-            if let Some(said) = reasons.as_ref().map(|r| r.value(i)).filter(|said| **said != *reason) {
-                reason = said.into();
-            }
             rows.push(Selected {
                 sample,
                 class_id,
                 kept: kept.as_ref().is_none_or(|k| k.is_valid(i) && k.value(i)),
                 rank_in_class: ranks.as_ref().map_or(i as u32, |r| r.value(i)),
-                reason: reason.clone(),
+                reason: known.number(reasons.as_ref().map_or("given", |r| r.value(i))),
             });
         }
         rows.sort_by_key(|r| (r.class_id, r.rank_in_class, r.sample));
-        Ok(Selection { rows })
+        Ok(Selection { rows, reasons: known })
     }
 }
 
@@ -125,14 +154,10 @@ mod tests {
     fn a_selection_reads_back_and_strangers_are_refused() {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let path = dir.path().join("selection.parquet");
-        let row = |sample, class_id, kept, rank_in_class| Selected {
-            sample,
-            class_id,
-            kept,
-            rank_in_class,
-            reason: "easy by el2n".into(),
-        };
-        let selection = Selection { rows: vec![row(4, 0, true, 0), row(1, 0, false, 1), row(2, 1, true, 0)] };
+        let row = |sample, class_id, kept, rank_in_class| Selected { sample, class_id, kept, rank_in_class, reason: 0 };
+        let mut reasons = Reasons::default();
+        assert_eq!((reasons.number("easy by el2n"), reasons.number("easy by el2n")), (0, 0));
+        let selection = Selection { rows: vec![row(4, 0, true, 0), row(1, 0, false, 1), row(2, 1, true, 0)], reasons };
         selection.write(&path).expect("written");
         let class_of = |sample| (sample < 5).then_some(u32::from(sample == 2));
         let read = Selection::read(&path, class_of).expect("read");

@@ -7,6 +7,7 @@
 mod ccs;
 mod choice;
 mod easy_first;
+mod easy_of_pool;
 mod facility_location;
 mod facility_location_easy;
 mod facility_location_weighted;
@@ -125,6 +126,7 @@ pub struct Rule {
 /// All rules.
 pub const RULES: &[Rule] = &[
     easy_first::RULE,
+    easy_of_pool::RULE,
     hard_first::RULE,
     window::RULE,
     moderate::RULE,

@@ -32,6 +32,8 @@ fn reference_orders_by_hand() {
     let expected = |name: &str| match name {
         "easy-first" => Some(("easy-first", [2, 0, 3, 1])),
         "hard-first" => Some(("hard-first", [1, 0, 3, 2])),
+        // The pool is the whole class; smaller ones are tested below.
+        "easy-of-pool" => Some(("easy-of-pool:4", [2, 0, 3, 1])),
         // One of four is skipped.
         "window" => Some(("window:0.25", [0, 3, 1, 2])),
         // From the two in the middle outwards.
@@ -56,6 +58,16 @@ fn reference_orders_by_hand() {
         let (spec, expected) = expected(r.name).unwrap_or_else(|| panic!("{} has no reference order", r.name));
         assert_eq!(order(spec, &[0.5, 0.75, -1.0, 0.5], &[0.0, 1.0, 10.0, 2.0], 2), expected, "{spec}");
     }
+}
+
+#[test]
+fn a_pool_as_small_as_the_budget_is_a_random_draw_sorted_by_hardness() {
+    let hardness: Vec<f32> = (0..40).map(|x| x as f32).collect();
+    let kept = |pool: u32| order(&format!("easy-of-pool:{pool}"), &hardness, &hardness, 5)[..5].to_vec();
+    assert_eq!(kept(40), [0, 1, 2, 3, 4]);
+    let drawn = kept(1);
+    assert!(drawn.is_sorted() && drawn != kept(40), "{drawn:?}");
+    assert!(kept(20).iter().sum::<u32>() < drawn.iter().sum::<u32>(), "a larger pool holds easier samples");
 }
 
 #[test]

@@ -193,7 +193,8 @@ fn reasons_say_rule_metric_and_numbers() {
     let reason = |name: &str| {
         let two = budget(2, OnSmallClass::Refuse);
         let selection = select(&Candidates::of(&samples), el2n(&scores), &rule(name).expect("known"), &two, SEED);
-        selection.expect("selected").rows[4].reason.clone()
+        let selection = selection.expect("selected");
+        selection.reason(&selection.rows[4]).to_owned()
     };
     assert_eq!(&*reason("easy-first"), "easy-first by el2n, 2 of 5 kept");
     assert_eq!(&*reason("random"), "random by seed 11, 2 of 5 kept");
@@ -266,7 +267,7 @@ fn a_global_rule_starves_classes_and_keeps_the_same_number_in_all() {
         let budget = Budget { per_class: 8, multiple, on_small_class: OnSmallClass::Refuse };
         let global = rule(name).expect("known");
         let selection = select(&Candidates::of(&samples), el2n(&scores), &global, &budget, 0).expect("selected");
-        assert!(selection.rows.iter().all(|r| r.reason.starts_with(name)), "{:?}", selection.rows[0].reason);
+        assert!(selection.rows.iter().all(|r| selection.reason(r).starts_with(name)), "{:?}", selection.reasons);
         [0, 1, 2].map(|class| selection.kept_of(class).len())
     };
     assert_eq!(kept("easy-first-global", 1), [20, 4, 0]);
@@ -281,4 +282,36 @@ fn a_global_rule_starves_classes_and_keeps_the_same_number_in_all() {
     let global = rule("easy-first-global").expect("known");
     let error = select(&Candidates::of(&samples), el2n(&scores), &global, &many, 0).expect_err("63 of 60");
     assert!(error.to_string().starts_with("60 usable training images are fewer than the 63"), "{error}");
+}
+
+#[test]
+fn one_sample_constant_scores_and_copies_are_no_trouble() {
+    // Class 0 has one sample, class 1 three.
+    let mut samples = toy(&[1, 3]);
+    for r in of_scores() {
+        let constant: Vec<(u32, f32)> = samples.rows.iter().map(|row| (row.sample, 0.5)).collect();
+        let one = budget(1, OnSmallClass::Refuse);
+        let selection = select(&Candidates::of(&samples), el2n(&constant), &r, &one, 3).expect("selected");
+        assert_eq!((selection.kept_of(0), selection.kept_of(1).len()), (vec![0], 1), "{}", r.name());
+    }
+    // Copies tie in all but their rows, and the first row comes first.
+    samples.rows.iter_mut().for_each(|row| row.content_hash = 9);
+    let constant: Vec<(u32, f32)> = samples.rows.iter().map(|row| (row.sample, 0.5)).collect();
+    let two = budget(2, OnSmallClass::Fewer);
+    let easy = rule("easy-first").expect("known");
+    let selection = select(&Candidates::of(&samples), el2n(&constant), &easy, &two, 3).expect("selected");
+    assert_eq!(selection.kept_of(1), [1, 3]);
+}
+
+#[test]
+fn a_rule_without_its_features_says_where_they_come_from() {
+    let samples = toy(&[3]);
+    for r in RULES.iter().filter(|r| r.needs.features()) {
+        let scores: Vec<(u32, f32)> = (0..3).map(|row| (row, 0.5)).collect();
+        let one = budget(1, OnSmallClass::Refuse);
+        let choice = rule(r.name).expect("known");
+        let error = select(&Candidates::of(&samples), el2n(&scores), &choice, &one, 0).expect_err("no features");
+        assert!(error.to_string().contains("needs the proxies' features"), "{error}");
+        assert!(error.hint().expect("a hint").contains("leave --scores out"), "{error}");
+    }
 }
