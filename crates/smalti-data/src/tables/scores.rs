@@ -1,15 +1,12 @@
 //! `scores.parquet`: one number per sample and metric.
 
-use super::{batch, column, read_table, schema, write_batches};
+use super::{WRITE_ROWS, batch, column, read_table, schema, write_batches};
 use crate::error::{Error, Result};
 use arrow::array::{Array, Float32Array, StringArray, UInt32Array};
 use arrow::datatypes::{DataType, Field};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-
-/// Rows that are put into columns at once.
-const PART: usize = 1 << 15;
 
 /// What one metric says of every sample.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -33,7 +30,7 @@ pub fn write_scores(path: &Path, scores: &[Scored]) -> Result<()> {
         Field::new("metric", DataType::Utf8, false),
         Field::new("score", DataType::Float32, false),
     ]);
-    let parts = scores.iter().flat_map(|scored| scored.rows.chunks(PART).map(|rows| (&scored.metric, rows)));
+    let parts = scores.iter().flat_map(|scored| scored.rows.chunks(WRITE_ROWS).map(|rows| (&scored.metric, rows)));
     let batches = parts.map(|(metric, rows)| {
         Ok(batch(
             fields.clone(),
