@@ -27,14 +27,11 @@ def main():
     table = pq.read_table(next(noisy.glob("*.parquet")), columns=["label", "true_label"])
     is_wrong = table["label"].to_numpy() != table["true_label"].to_numpy()
     found = {}
-    for path in sorted((results / "scores").glob("seed=*.parquet")):
-        scores = pq.read_table(path)
-        names, samples, values = scores["metric"].to_numpy(), scores["sample"].to_numpy(), scores["score"].to_numpy()
-        for name in np.unique(names):
-            rows = names == name
-            order = np.argsort(values[rows] if name in LOW else -values[rows], kind="stable")
-            wrong = is_wrong[samples[rows]][order]
-            found.setdefault(name, []).append((wrong[: wrong.sum()].mean(), average_precision(wrong), wrong.mean()))
+    for path in sorted((results / "scores").glob("seed=*/*.parquet")):
+        scores, name = pq.read_table(path), path.stem
+        samples, values = scores["sample"].to_numpy(), scores["score"].to_numpy()
+        wrong = is_wrong[samples[np.argsort(values if name in LOW else -values, kind="stable")]]
+        found.setdefault(name, []).append((wrong[: wrong.sum()].mean(), average_precision(wrong), wrong.mean()))
     print("| metric | precision = recall at the true number | average precision | by chance | seeds |")
     print("|---|--:|--:|--:|--:|")
     spread = lambda values: f"{100 * np.mean(values):.1f} ± {100 * np.std(values, ddof=1):.1f} %" if len(values) > 1 else f"{100 * values[0]:.1f} %"

@@ -83,7 +83,7 @@ fn scores_from_elsewhere_decide_and_their_direction_is_asked_for() {
     let (source, out) = (images(dir.path(), 6), dir.path().join("set"));
     let path = dir.path().join("mine.parquet");
     let rows = (0..100).map(|sample| (sample, -(sample as f32))).collect();
-    write_scores(&path, &[Scored { metric: "mine".into(), rows }]).expect("written");
+    write_scores(&path, vec![Scored { metric: "mine".into(), rows }]).expect("written");
     let more = ["--ipc", "1", "--grid", "1", "--rule", "easy-first", "--metric", "mine", "--scores", arg(&path)];
     let (_, stderr) = run(compress(&source, &out, &more), 1);
     assert!(stderr.contains("which end of `mine` is hard?") && stderr.contains("--hard-end"), "{stderr}");

@@ -48,7 +48,7 @@ fn a_global_rule_starves_classes_says_so_and_can_be_given_back() {
     let scores = dir.path().join("scores.parquet");
     let scored =
         smalti_data::tables::Scored { metric: "el2n".into(), rows: (0..100).map(|row| (row, row as f32)).collect() };
-    smalti_data::tables::scores::write_scores(&scores, &[scored]).expect("written");
+    smalti_data::tables::scores::write_scores(&scores, vec![scored]).expect("written");
     let global = ["--ipc", "2", "--rule", "easy-first-global", "--metric", "el2n"];
     let mut args = vec!["compress", arg(&source), "--out", arg(&out), "--grid", "1", "--scores", arg(&scores)];
     args.extend(global);
@@ -101,6 +101,6 @@ fn what_cannot_score_is_refused_before_any_proxy_trains() {
     refuse(&["--rule", "herding-global"], &["has no global form"]);
     refuse(&["--ipc", "99", "--rule", "random-global"], &["samples needed", "--on-small-class fewer"]);
     let scores = dir.path().join("scores.parquet");
-    smalti_data::tables::scores::write_scores(&scores, &[]).expect("written");
+    smalti_data::tables::scores::write_scores(&scores, Vec::new()).expect("written");
     refuse(&["--rule", "herding", "--scores", arg(&scores)], &["compares features of proxies"]);
 }

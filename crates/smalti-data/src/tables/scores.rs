@@ -21,8 +21,7 @@ pub struct Scored {
 ///
 /// # Errors
 /// [`Error::Io`] and [`Error::Table`] with the path.
-pub fn write_scores(path: &Path, scores: &[Scored]) -> Result<()> {
-    let mut scores: Vec<Scored> = scores.to_vec();
+pub fn write_scores(path: &Path, mut scores: Vec<Scored>) -> Result<()> {
     scores.sort_by(|a, b| a.metric.cmp(&b.metric));
     scores.iter_mut().for_each(|scored| scored.rows.sort_unstable_by_key(|row| row.0));
     let fields = schema(vec![
@@ -80,7 +79,8 @@ mod tests {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let path = dir.path().join("scores.parquet");
         let scored = |metric: &str, rows: &[(u32, f32)]| Scored { metric: metric.into(), rows: rows.to_vec() };
-        write_scores(&path, &[scored("el2n", &[(2, 0.5), (1, 0.25)]), scored("aum", &[(0, -1.0)])]).expect("written");
+        write_scores(&path, vec![scored("el2n", &[(2, 0.5), (1, 0.25)]), scored("aum", &[(0, -1.0)])])
+            .expect("written");
         let expected = [scored("aum", &[(0, -1.0)]), scored("el2n", &[(1, 0.25), (2, 0.5)])];
         assert_eq!(read_scores(&path).expect("read"), expected);
 

@@ -14,6 +14,8 @@ use datafusion::error::DataFusionError;
 use datafusion::functions_aggregate::count::count_all;
 use datafusion::prelude::{DataFrame, SessionConfig, SessionContext, col, ident, lit};
 use smalti_data::tables::Pass;
+use std::collections::VecDeque;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use tokio::runtime::Runtime;
 
@@ -56,8 +58,8 @@ impl PassQuery {
         }
     }
 
-    /// Sample, number of rows, and one column per metric.
-    async fn plan(&self, context: &SessionContext) -> Result<DataFrame> {
+    /// Sample, number of rows, and one column per metric, of these samples.
+    async fn plan(&self, context: &SessionContext, samples: &RangeInclusive<u32>) -> Result<DataFrame> {
         let wrong = |cause: DataFusionError| self.wrong(words(&cause));
         let trace = context.table("trace").await.map_err(wrong)?;
         let schema = trace.schema().clone();
@@ -70,7 +72,9 @@ impl PassQuery {
                 aggregates.push(aggregate.clone());
             }
         }
-        let rows = trace.filter(col("pass").eq(lit(self.pass.name()))).map_err(wrong)?;
+        let of_pass = col("pass").eq(lit(self.pass.name()));
+        let wanted = of_pass.and(col("sample").between(lit(*samples.start()), lit(*samples.end())));
+        let rows = trace.filter(wanted).map_err(wrong)?;
         let grouped = rows.aggregate(vec![col("sample")], aggregates).map_err(wrong)?;
         let mut columns = vec![col("sample"), ident(COUNT)];
         for (at, (expression, name)) in parsed.into_iter().zip(&self.names).enumerate() {
@@ -118,7 +122,7 @@ impl Engine {
         let wrong = |cause: DataFusionError| query.wrong(words(&cause));
         self.runtime.block_on(async {
             let context = context_over(Arc::new(EmptyTable::new(table_schema()))).map_err(wrong)?;
-            query.plan(&context).await?.create_physical_plan().await.map_err(wrong).map(|_| ())
+            query.plan(&context, &ALL).await?.create_physical_plan().await.map_err(wrong).map(|_| ())
         })
     }
 
@@ -134,14 +138,14 @@ impl Engine {
             self.runtime.block_on(async {
                 let context = context(seed).map_err(wrong)?;
                 // Optimised too: an argument of a wrong type is found there.
-                alone.plan(&context).await?.create_physical_plan().await.map_err(wrong).map(|_| ())
+                alone.plan(&context, &ALL).await?.create_physical_plan().await.map_err(wrong).map(|_| ())
             })?;
         }
         Ok(())
     }
 
-    /// Runs the query on every seed, at most as many at once as there are threads, and hands the results over in the order of
-    /// `seeds`.
+    /// Runs the query on every seed, some samples at a time and as many of these parts at once as there are threads, and hands the
+    /// results over in the order of `seeds`.
     ///
     /// # Errors
     /// [`Error::Query`] from the engine, [`Error::Input`] for a pass without rows or a value that is not finite, and what `take`
@@ -154,22 +158,58 @@ impl Engine {
     ) -> Result<()> {
         let query = Arc::new(query.clone());
         self.runtime.block_on(async {
-            for at_once in seeds.chunks(self.threads) {
-                let start = |seed: &SeedFiles| tokio::spawn(one_seed(query.clone(), seed.clone()));
-                let running: Vec<_> = at_once.iter().map(start).collect();
-                for task in running {
-                    take(task.await.map_err(|stopped| query.wrong(stopped))??)?;
-                }
+            for seed in seeds {
+                take(self.one_seed(&query, seed).await?)?;
             }
             Ok(())
         })
     }
+
+    async fn one_seed(&self, query: &Arc<PassQuery>, seed: &SeedFiles) -> Result<SeedScores> {
+        let epochs = tokio::spawn(epochs_of(query.clone(), seed.clone()));
+        let mut whole = SeedScores {
+            seed: seed.seed,
+            epochs: Vec::new(),
+            samples: Vec::new(),
+            counts: Vec::new(),
+            values: vec![Vec::new(); query.names.len()],
+        };
+        let mut ranges = ranges(seed.last_sample);
+        let start = |range| tokio::spawn(one_part(query.clone(), seed.clone(), range));
+        let mut running: VecDeque<_> = ranges.by_ref().take(self.threads).map(start).collect();
+        while let Some(task) = running.pop_front() {
+            let batches = task.await.map_err(|stopped| query.wrong(stopped))??;
+            running.extend(ranges.next().map(start));
+            whole.append(query, &batches)?;
+        }
+        whole.epochs = epochs.await.map_err(|stopped| query.wrong(stopped))??;
+        Ok(whole)
+    }
 }
 
-async fn one_seed(query: Arc<PassQuery>, seed: SeedFiles) -> Result<SeedScores> {
+/// Samples that one query groups: bounds its memory, and lets one seed keep all cores busy.
+const PART: u32 = 1 << 17;
+/// Parts at most, since each opens every epoch.
+const PARTS: u32 = 256;
+/// No bound.
+const ALL: RangeInclusive<u32> = 0..=u32::MAX;
+
+/// The samples up to the last, in parts; in one where the last is not known. A sample's rows are in one part, so parts change no sum.
+fn ranges(last: u32) -> impl Iterator<Item = RangeInclusive<u32>> {
+    let size = if last == u32::MAX { u32::MAX } else { PART.max(last / PARTS + 1) };
+    (0..=last).step_by(size as usize).map(move |first| first..=first.saturating_add(size - 1).min(last))
+}
+
+async fn one_part(query: Arc<PassQuery>, seed: SeedFiles, samples: RangeInclusive<u32>) -> Result<Vec<RecordBatch>> {
     let wrong = |cause: DataFusionError| query.wrong(format!("{} (seed {})", words(&cause), seed.seed));
     let context = context(&seed).map_err(wrong)?;
-    let epochs = query.epochs(&context).await.map_err(wrong)?;
+    query.plan(&context, &samples).await?.collect().await.map_err(wrong)
+}
+
+/// The epochs that have rows of the pass, ascending.
+async fn epochs_of(query: Arc<PassQuery>, seed: SeedFiles) -> Result<Vec<u32>> {
+    let wrong = |cause: DataFusionError| query.wrong(format!("{} (seed {})", words(&cause), seed.seed));
+    let epochs = query.epochs(&context(&seed).map_err(wrong)?).await.map_err(wrong)?;
     let mut epochs: Vec<u32> =
         epochs.iter().flat_map(|batch| batch.column(0).as_primitive::<UInt32Type>().values()).copied().collect();
     epochs.sort_unstable();
@@ -184,8 +224,7 @@ async fn one_seed(query: Arc<PassQuery>, seed: SeedFiles) -> Result<SeedScores> 
             format!("train the proxies so that they record the {pass} pass, or choose another metric"),
         ));
     }
-    let batches = query.plan(&context).await?.collect().await.map_err(wrong)?;
-    gather(&query, seed.seed, epochs, &batches)
+    Ok(epochs)
 }
 
 /// A session over one seed's table named `trace`. One partition: see the head of [`super`].
@@ -201,33 +240,37 @@ fn context_over(trace: Arc<dyn TableProvider>) -> Result<SessionContext, DataFus
     Ok(context)
 }
 
-/// The result's batches as plain columns, sorted by sample.
-fn gather(query: &PassQuery, seed: u64, epochs: Vec<u32>, batches: &[RecordBatch]) -> Result<SeedScores> {
-    let mut order: Vec<(u32, u32, u32)> = Vec::with_capacity(batches.iter().map(RecordBatch::num_rows).sum());
-    for (b, batch) in batches.iter().enumerate() {
-        let samples = batch.column(0).as_primitive::<UInt32Type>();
-        order.extend(samples.values().iter().enumerate().map(|(row, &sample)| (sample, b as u32, row as u32)));
-    }
-    order.sort_unstable();
-    let count =
-        |&(_, b, row): &(u32, u32, u32)| batches[b as usize].column(1).as_primitive::<Int64Type>().value(row as usize);
-    let mut values = Vec::with_capacity(query.names.len());
-    for (m, name) in query.names.iter().enumerate() {
-        let mut of_metric = Vec::with_capacity(order.len());
-        for &(sample, b, row) in &order {
-            let column = batches[b as usize].column(2 + m).as_primitive::<Float64Type>();
-            let value = column.value(row as usize);
-            if column.is_null(row as usize) || !value.is_finite() {
-                return Err(Error::input(
-                    format!("the metric `{name}` is not a number for sample {sample} (seed {seed})"),
-                    "a proxy that diverged writes such rows (train it again with a lower learning rate, or leave that seed out); a window needs \
-                     that many epochs",
-                ));
-            }
-            of_metric.push(value);
+impl SeedScores {
+    /// Adds the result of the next part, whose batches come in any order of samples.
+    fn append(&mut self, query: &PassQuery, batches: &[RecordBatch]) -> Result<()> {
+        let mut order: Vec<(u32, u32, u32)> = Vec::with_capacity(batches.iter().map(RecordBatch::num_rows).sum());
+        for (b, batch) in batches.iter().enumerate() {
+            let samples = batch.column(0).as_primitive::<UInt32Type>();
+            order.extend(samples.values().iter().enumerate().map(|(row, &sample)| (sample, b as u32, row as u32)));
         }
-        values.push(of_metric);
+        order.sort_unstable();
+        for (m, (name, values)) in query.names.iter().zip(&mut self.values).enumerate() {
+            let columns: Vec<_> = batches.iter().map(|b| b.column(2 + m).as_primitive::<Float64Type>()).collect();
+            for &(sample, b, row) in &order {
+                let (column, row) = (columns[b as usize], row as usize);
+                let value = column.value(row);
+                if column.is_null(row) || !value.is_finite() {
+                    return Err(no_number(name, sample, self.seed));
+                }
+                values.push(value);
+            }
+        }
+        let counts: Vec<_> = batches.iter().map(|batch| batch.column(1).as_primitive::<Int64Type>()).collect();
+        self.counts.extend(order.iter().map(|&(_, b, row)| counts[b as usize].value(row as usize)));
+        self.samples.extend(order.iter().map(|&(sample, ..)| sample));
+        Ok(())
     }
-    let counts = order.iter().map(count).collect();
-    Ok(SeedScores { seed, epochs, samples: order.into_iter().map(|(sample, ..)| sample).collect(), counts, values })
+}
+
+fn no_number(metric: &str, sample: u32, seed: u64) -> Error {
+    Error::input(
+        format!("the metric `{metric}` is not a number for sample {sample} (seed {seed})"),
+        "a proxy that diverged writes such rows (train it again with a lower learning rate, or leave that seed out); a window needs that \
+         many epochs",
+    )
 }

@@ -3,6 +3,9 @@
 use crate::error::{Error, Result};
 use crate::names::first_few;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
+use parquet::file::metadata::RowGroupMetaData;
+use parquet::file::statistics::Statistics;
+use rayon::prelude::*;
 use smalti_data::tables::trace::{seed_dir, trace_schema};
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -15,6 +18,8 @@ pub(super) struct SeedFiles {
     pub seed: u64,
     /// (epoch, absolute path), in the order of the epochs.
     pub epochs: Vec<(u32, PathBuf)>,
+    /// No sample is larger.
+    pub last_sample: u32,
 }
 
 /// The files of these seeds, in their order.
@@ -35,10 +40,14 @@ pub(super) fn find(trace: &Path, seeds: &[u64]) -> Result<Vec<SeedFiles>> {
             format!("{have}; train the missing proxies, a run that was killed goes on from there"),
         ));
     }
-    let found: Vec<SeedFiles> = seeds.iter().map(|&seed| of_seed(trace, seed)).collect::<Result<_>>()?;
+    let mut found: Vec<SeedFiles> = seeds.iter().map(|&seed| of_seed(trace, seed)).collect::<Result<_>>()?;
     check_epochs(trace, &found)?;
-    for (_, path) in found.iter().flat_map(|s| &s.epochs) {
-        check_footer(path)?;
+    for seed in &mut found {
+        // Each file is hashed whole: side by side, and the first wrong one is named.
+        let checked: Vec<Result<u32>> = seed.epochs.par_iter().map(|(_, path)| check_footer(path)).collect();
+        for last_sample in checked {
+            seed.last_sample = seed.last_sample.max(last_sample?);
+        }
     }
     Ok(found)
 }
@@ -46,7 +55,7 @@ pub(super) fn find(trace: &Path, seeds: &[u64]) -> Result<Vec<SeedFiles>> {
 fn check_epochs(trace: &Path, found: &[SeedFiles]) -> Result<()> {
     // Files are sorted, so the last of each seed is its largest epoch.
     let end = found.iter().filter_map(|s| s.epochs.last()).map(|(epoch, _)| u64::from(*epoch) + 1).max().unwrap_or(0);
-    for SeedFiles { seed, epochs } in found {
+    for SeedFiles { seed, epochs, .. } in found {
         if epochs.is_empty() {
             return Err(Error::input(
                 format!("seed {seed} of the trace `{}` has no epoch", trace.display()),
@@ -92,7 +101,7 @@ fn of_seed(trace: &Path, seed: u64) -> Result<SeedFiles> {
             "remove one of them",
         ));
     }
-    Ok(SeedFiles { seed, epochs })
+    Ok(SeedFiles { seed, epochs, last_sample: 0 })
 }
 
 /// Names in a folder that are text; others cannot be ours.
@@ -105,8 +114,9 @@ fn names_in(dir: &Path) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// Opens a file as Parquet and looks for the trace's columns. The engine's own message would not name the file.
-fn check_footer(path: &Path) -> Result<()> {
+/// Opens a file as Parquet, looks for the trace's columns (the engine's own message would not name the file), and returns the largest sample
+/// that it can hold: the largest of all where the footer does not say it.
+fn check_footer(path: &Path) -> Result<u32> {
     smalti_data::tables::check(path)?;
     let file = File::open(path).map_err(smalti_data::Error::io("read", path))?;
     let footer = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new())
@@ -122,5 +132,11 @@ fn check_footer(path: &Path) -> Result<()> {
             Ok(_) => {}
         }
     }
-    Ok(())
+    let at = there.fields().iter().position(|field| field.name() == "sample");
+    let largest = |part: &RowGroupMetaData| match part.column(at?).statistics()? {
+        // Parquet keeps unsigned numbers in the bits of signed ones.
+        Statistics::Int32(of_part) => of_part.max_opt().map(|&bits| bits as u32),
+        _ => None,
+    };
+    Ok(footer.metadata().row_groups().iter().map(|part| largest(part).unwrap_or(u32::MAX)).max().unwrap_or(0))
 }

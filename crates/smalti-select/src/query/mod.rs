@@ -1,10 +1,10 @@
 //! Scores: metrics computed by the query engine over the trace.
 //!
 //! Aggregation is per (sample, seed) in SQL, then a mean over seeds here. The same bytes come out for any number of threads: each seed
-//! is one query in one partition that reads its files in the order of the epochs, so every sum of floats sees its rows in one
-//! order; seeds run side by side, and their results are added in ascending order of the seeds. All sums are f64 and only the last
-//! number is rounded to f32. Memory holds one number per sample, metric and running seed, never the trace. Metrics of features read one
-//! class at a time.
+//! is queried in parts, some samples each; a part is one partition that reads its files in the order of the epochs, so every sum of floats
+//! sees its rows in one order. Parts run side by side, and the seeds' results are added in ascending order. All sums are f64 and only
+//! the last number is rounded to f32. Memory holds one number per sample and metric for the sum and one seed, never the trace. Metrics of
+//! features read one class at a time.
 
 mod deviation;
 mod engine;

@@ -6,14 +6,15 @@
 use super::files::SeedFiles;
 use arrow::datatypes::{DataType, Field, SchemaRef};
 use datafusion::catalog::{Session, TableProvider};
-use datafusion::common::{Result, ScalarValue};
+use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::datasource::TableType;
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::datasource::table_schema::{TableSchema, TableSchemaBuilder};
 use datafusion::execution::object_store::ObjectStoreUrl;
-use datafusion::logical_expr::Expr;
+use datafusion::logical_expr::utils::conjunction;
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
 use datafusion::object_store::path::Path as StorePath;
 use datafusion::physical_plan::ExecutionPlan;
 use smalti_data::tables::trace::trace_schema;
@@ -53,9 +54,18 @@ impl SeedTable {
         Ok(SeedTable { schema, files: FileGroup::new(files) })
     }
 
-    fn plan(&self, projection: Option<&Vec<usize>>) -> Result<Arc<dyn ExecutionPlan>> {
-        let source = Arc::new(ParquetSource::new(self.schema.clone()));
-        let scan = FileScanConfigBuilder::new(ObjectStoreUrl::local_filesystem(), source)
+    fn plan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let mut source = ParquetSource::new(self.schema.clone());
+        if let Some(wanted) = conjunction(filters.to_vec()) {
+            let columns = DFSchema::try_from(self.schema())?;
+            source = source.with_predicate(state.create_physical_expr(wanted, &columns)?);
+        }
+        let scan = FileScanConfigBuilder::new(ObjectStoreUrl::local_filesystem(), Arc::new(source))
             // One group is one partition, whose files are read one after the other.
             .with_file_group(self.files.clone())
             .with_preserve_order(true)
@@ -78,12 +88,17 @@ impl TableProvider for SeedTable {
         TableType::Base
     }
 
+    /// Files are sorted by pass and sample: a filter by either skips the parts of a file that hold none of its rows.
+    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
+        Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
+    }
+
     // What the engine's `async fn scan` stands for; nothing here waits.
     fn scan<'a, 'b, 'c, 'd, 'e>(
         &'a self,
-        _state: &'b dyn Session,
+        state: &'b dyn Session,
         projection: Option<&'c Vec<usize>>,
-        _filters: &'d [Expr],
+        filters: &'d [Expr],
         _limit: Option<usize>,
     ) -> Pin<Box<dyn Future<Output = Result<Arc<dyn ExecutionPlan>>> + Send + 'e>>
     where
@@ -93,6 +108,6 @@ impl TableProvider for SeedTable {
         'd: 'e,
         Self: 'e,
     {
-        Box::pin(std::future::ready(self.plan(projection)))
+        Box::pin(std::future::ready(self.plan(state, projection, filters)))
     }
 }

@@ -129,13 +129,16 @@ fn several_metrics_come_sorted_by_name_and_sample_and_passes_do_not_mix() {
 }
 
 /// Twelve epochs, so that the order of names is not that of numbers, and losses over twelve orders of magnitude, so that a sum
-/// in another order is another number.
+/// in another order is another number. Every fortieth sample, so that they are queried in several parts.
 fn write_wild(trace: &Path, seeds: &[u64], samples: u32) {
     for &seed in seeds {
         for epoch in 0..12 {
             let mut stream = Stream::new(seed, Stage::Demo, epoch, 0);
             let rows: Vec<TraceRow> = (0..samples)
-                .map(|sample| TraceRow { loss: wild_loss(&mut stream), ..trace_row(sample, Pass::Eval, RIGHT, None) })
+                .map(|sample| TraceRow {
+                    loss: wild_loss(&mut stream),
+                    ..trace_row(40 * sample, Pass::Eval, RIGHT, None)
+                })
                 .collect();
             write(trace, seed, epoch, &rows);
         }
@@ -165,6 +168,7 @@ fn the_same_bytes_come_out_for_any_number_of_threads_and_any_order_of_seeds() {
         expected.iter_mut().zip(sums).for_each(|(total, sum)| *total += sum / 12.0);
     }
     let expected: Vec<u32> = expected.into_iter().map(|total| ((total / 3.0) as f32).to_bits()).collect();
+    assert!(one[0].rows.iter().map(|row| row.0).eq((0..samples).map(|sample| 40 * sample)));
     assert_eq!(one[0].rows.iter().map(|row| row.1.to_bits()).collect::<Vec<_>>(), expected);
     for (threads, seeds) in [(2, [2, 10, 11]), (4, [11, 2, 10])] {
         assert!(scores_on(threads, dir.path(), &seeds, &[loss]).expect("scored") == one, "{threads} threads");
@@ -331,7 +335,7 @@ fn damaged_and_foreign_files_are_named_with_their_path() {
         let error = failure(dir.path(), &[0], "el2n");
         assert!(error.starts_with("cannot read the table") && error.contains("epoch=1.parquet"), "{error}");
     }
-    smalti_data::tables::scores::write_scores(&path, &[]).expect("another table");
+    smalti_data::tables::scores::write_scores(&path, Vec::new()).expect("another table");
     let error = failure(dir.path(), &[0], "el2n");
     assert!(error.contains("epoch=1.parquet") && error.contains("no column `pass`"), "{error}");
     // Damage inside a page is met by the engine only: an error, not a panic.

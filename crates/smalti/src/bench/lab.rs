@@ -7,7 +7,7 @@ use crate::error::failure;
 use crate::pipeline::{Overwrite, make_set};
 use crate::run::{Run, working_folder};
 use crate::sources::{Scanned, TestSet, TrainSet, budget, rows};
-use crate::stages::{self, Evidence, Given, ProxyJob, Scores};
+use crate::stages::{self, Evidence, Given, ProxyJob};
 use crate::students::{program, train_one};
 use crate::ui::Ui;
 use anyhow::Result;
@@ -15,13 +15,13 @@ use smalti_data::files;
 use smalti_data::mosaic::Layout;
 use smalti_data::source::SourceOptions;
 use smalti_data::store::{Fit, ImageStore};
-use smalti_data::tables::scores::{read_scores, write_scores};
+use smalti_data::tables::scores::write_scores;
 use smalti_data::tables::{Samples, Selection, Split};
 use smalti_data::write::source_hash;
 use smalti_learn::engine::{Engine, Precision};
 use smalti_learn::student;
 use smalti_select::{ClassFeatures, Metric, Needs};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -41,8 +41,6 @@ pub struct Torch<'a> {
     engine: Engine,
     ui: &'a Ui,
     images: Option<Images>,
-    /// By seed and metric.
-    scores: BTreeMap<(u64, String), Scores>,
 }
 
 /// What every cell shares, decoded once.
@@ -59,7 +57,7 @@ impl<'a> Torch<'a> {
     /// When the machine cannot compute as asked.
     pub fn open(plan: &'a Plan, out: &'a Path, machine: Machine, ui: &'a Ui) -> Result<Torch<'a>> {
         let engine = Engine::start(machine.precision, machine.threads)?;
-        Ok(Torch { plan, out, engine, ui, images: None, scores: BTreeMap::new() })
+        Ok(Torch { plan, out, engine, ui, images: None })
     }
 
     fn work(&self) -> PathBuf {
@@ -117,14 +115,12 @@ impl<'a> Torch<'a> {
             return Ok(());
         }
         for seed in 0..self.plan.recipe.seeds {
-            self.with_proxies(seed, |lab, path, proxies| {
-                lab.make_scores(path, &lab.plan.metrics, proxies).map(|_| ())
-            })?;
+            self.with_proxies(seed, |lab, folder, proxies| lab.make_scores(folder, proxies))?;
         }
         Ok(())
     }
 
-    /// Calls `with` with the file of a seed's scores and its proxies.
+    /// Calls `with` with the folder of a seed's scores and its proxies.
     fn with_proxies<T>(&mut self, seed: u64, with: impl FnOnce(&mut Self, &Path, &ProxyJob) -> Result<T>) -> Result<T> {
         let plan = self.plan;
         let folder = self.out.join("scores");
@@ -137,7 +133,7 @@ impl<'a> Torch<'a> {
             trace: &trace,
             reports: &reports,
         };
-        with(self, &folder.join(format!("seed={seed}.parquet")), &proxies)
+        with(self, &scores_folder(self.out, seed), &proxies)
     }
 
     /// What the rule of a job decides by: from OUT/scores and the trace of the proxies, which are trained where something is missing.
@@ -146,14 +142,14 @@ impl<'a> Torch<'a> {
         if needs == Needs::Nothing {
             return Ok(Evidence::default());
         }
-        self.with_proxies(job.seed, |lab, path, proxies| {
-            if let Some(metric) = &job.row.metric
-                && !lab.scores.contains_key(&(job.seed, metric.name.to_string()))
-            {
-                let found = lab.make_scores(path, &lab.plan.metrics, proxies)?;
-                lab.scores.extend(found.into_iter().map(|s| ((job.seed, s.metric.clone()), s)));
-            }
-            let scores = job.row.metric.as_ref().map(|m| lab.scores[&(job.seed, m.name.to_string())].clone());
+        self.with_proxies(job.seed, |lab, folder, proxies| {
+            let scores = match &job.row.metric {
+                Some(metric) => {
+                    lab.make_scores(folder, proxies)?;
+                    Some(stages::given_scores(&file_of(folder, metric), &metric.name, Some(metric.hard))?)
+                }
+                None => None,
+            };
             let features = match needs.features() && !lab.selection(job).exists() {
                 true => {
                     lab.train(proxies)?;
@@ -165,16 +161,18 @@ impl<'a> Torch<'a> {
         })
     }
 
-    /// The scores in a file, with those that it lacks computed from the trace and added to it.
-    fn make_scores(&mut self, path: &Path, metrics: &[Metric], proxies: &ProxyJob) -> Result<Vec<Scores>> {
-        let mut known = if path.exists() { read_scores(path)? } else { Vec::new() };
-        let missing: Vec<&Metric> = metrics.iter().filter(|m| known.iter().all(|s| s.metric != m.name)).collect();
-        if !missing.is_empty() {
-            self.train(proxies)?;
-            known.extend(smalti_select::scores(proxies.trace, proxies.seeds, &missing)?);
-            write_scores(path, &known)?;
+    /// Computes the metrics of the plan that lack their file, all in one pass over the trace.
+    fn make_scores(&mut self, folder: &Path, proxies: &ProxyJob) -> Result<()> {
+        let missing: Vec<&Metric> = self.plan.metrics.iter().filter(|m| !file_of(folder, m).exists()).collect();
+        if missing.is_empty() {
+            return Ok(());
         }
-        metrics.iter().map(|m| stages::given_scores(path, &m.name, Some(m.hard))).collect()
+        self.train(proxies)?;
+        for scored in smalti_select::scores(proxies.trace, proxies.seeds, &missing)? {
+            let path = folder.join(format!("{}.parquet", scored.metric));
+            write_scores(&path, vec![scored])?;
+        }
+        Ok(())
     }
 
     fn train(&mut self, proxies: &ProxyJob) -> Result<()> {
@@ -273,6 +271,16 @@ impl Lab for Torch<'_> {
             machine: describe(&engine),
         })
     }
+}
+
+/// Where the scores of a seed lie: a file per metric, so that a metric can be added and no file grows large.
+pub fn scores_folder(out: &Path, seed: u64) -> PathBuf {
+    out.join(format!("scores/seed={seed}"))
+}
+
+/// The file of one metric's scores.
+pub fn file_of(folder: &Path, metric: &Metric) -> PathBuf {
+    folder.join(format!("{}.parquet", metric.name))
 }
 
 /// Scores and cells belong to their images, whose hashes lie beside the scores: nothing from another machine is joined to other images.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! OUT/recipe.toml           the recipe as it was run
-//! OUT/scores/seed=S.parquet what the proxies of seed S said
+//! OUT/scores/seed=S/*.parquet what the proxies of seed S said, by metric
 //! OUT/selections/*.parquet  what rules kept that compare features; with both a new machine needs no proxy
 //! OUT/holdout/*.json        accuracy on the hold-out, by which each row's crop range is chosen
 //! OUT/cells/*.json          one finished student on the test images

@@ -109,8 +109,9 @@ fn scores_of(metric: Metric, job: &ProxyJob, run: &Run, ui: &Ui) -> Result<Score
         Some(scored) => scored.rows,
         None => {
             let scored = smalti_select::scores(job.trace, job.seeds, &[&metric])?;
-            write_scores(&path, &scored)?;
-            scored.into_iter().flat_map(|scored| scored.rows).collect()
+            let rows = scored.iter().flat_map(|scored| scored.rows.iter().copied()).collect();
+            write_scores(&path, scored)?;
+            rows
         }
     };
     ui.say(
@@ -269,7 +270,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let path = dir.path().join("scores.parquet");
         let scored = |metric: &str, rows: &[(u32, f32)]| Scored { metric: metric.into(), rows: rows.to_vec() };
-        write_scores(&path, &[scored("el2n", &[(0, 0.0), (1, 1.0)]), scored("mine", &[(0, 0.0)])]).expect("written");
+        write_scores(&path, vec![scored("el2n", &[(0, 0.0), (1, 1.0)]), scored("mine", &[(0, 0.0)])]).expect("written");
         let el2n = given_scores(&path, "el2n", None).expect("ours");
         assert_eq!((el2n.hard, el2n.rows.len()), (HardEnd::High, 2));
         let error = given_scores(&path, "mine", None).expect_err("no direction");

@@ -1,5 +1,6 @@
 //! Pictures for the page: score histograms, stored images, and what was kept and dropped.
 
+use crate::bench::lab::{file_of, scores_folder};
 use crate::bench::recipe::{Plan, Row};
 use crate::report::{Bin, ClassStrip, EasyEnd, Gallery, Histogram, Picture};
 use crate::run::working_folder;
@@ -57,15 +58,18 @@ impl Pictures<'_> {
 
     /// The rows that choose by a score, with their scores and selection at seed 0.
     fn scored(&self) -> Result<Vec<(&Row, Scores, Selection)>> {
-        let path = self.out.join("scores/seed=0.parquet");
+        let folder = scores_folder(self.out, 0);
         let mut found = Vec::new();
         for row in &self.plan.rows {
             let selection = working_folder(&self.set(row)).join("selection.parquet");
-            if let Some(metric) = row.metric.as_ref().filter(|_| path.exists() && selection.exists()) {
+            if let Some(metric) = &row.metric
+                && file_of(&folder, metric).exists()
+                && selection.exists()
+            {
                 let class_of = |sample: u32| self.samples.rows.get(sample as usize).map(|s| s.class_id);
                 found.push((
                     row,
-                    given_scores(&path, &metric.name, Some(metric.hard))?,
+                    given_scores(&file_of(&folder, metric), &metric.name, Some(metric.hard))?,
                     Selection::read(&selection, class_of)?,
                 ));
             }
