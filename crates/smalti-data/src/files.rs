@@ -132,6 +132,23 @@ impl RunLock {
             Err(TryLockError::Error(source)) => Err(Error::Io { action: "lock", path, source }),
         }
     }
+
+    /// As [`RunLock::take`], but waits for another process to drop it; `waiting` is called once before that.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the folder cannot be written.
+    pub fn wait(run: &Path, waiting: &dyn Fn()) -> Result<RunLock> {
+        fs::create_dir_all(run).map_err(Error::io("create the folder", run))?;
+        let path = run.join("lock");
+        let file = File::create(&path).map_err(Error::io("create", &path))?;
+        if matches!(file.try_lock(), Err(TryLockError::WouldBlock)) {
+            waiting();
+        } else {
+            return Ok(RunLock { _file: file });
+        }
+        file.lock().map_err(Error::io("lock", &path))?;
+        Ok(RunLock { _file: file })
+    }
 }
 
 #[cfg(test)]
@@ -158,7 +175,17 @@ mod tests {
         let first = RunLock::take(dir.path()).expect("free");
         let refused = RunLock::take(dir.path()).expect_err("held");
         assert!(refused.to_string().contains("another run"), "{refused}");
-        drop(first);
+        let told = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let waits = scope.spawn(|| {
+                RunLock::wait(dir.path(), &|| told.store(true, std::sync::atomic::Ordering::SeqCst)).expect("its turn")
+            });
+            while !told.load(std::sync::atomic::Ordering::SeqCst) {
+                std::thread::yield_now();
+            }
+            drop(first);
+            drop(waits.join().expect("it ends"));
+        });
         RunLock::take(dir.path()).expect("free again");
     }
 }

@@ -27,6 +27,12 @@ pub enum Stage {
     Shard = 9,
     /// Which images are mixed, and how much.
     Mix = 10,
+    /// What dropout and stochastic depth leave out; the epoch is the number of the forward pass.
+    Drop = 11,
+    /// Which stored soft labels an epoch takes.
+    Labels = 12,
+    /// Colours, holes and turns of views; an epoch of u32::MAX keys what a step draws once.
+    Distort = 13,
 }
 
 /// One stream of random numbers.

@@ -4,16 +4,9 @@
 
 use crate::error::{Error, Result};
 use crate::source::Source;
-use crate::tables::{Sample, Samples, Status};
+use crate::tables::{ContentHash, Sample, Samples, Status};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
-
-/// The name of an image by its content: the first 128 bits of BLAKE3 over the encoded bytes, big endian.
-pub fn content_hash(bytes: &[u8]) -> u128 {
-    let hash = blake3::hash(bytes);
-    let (first, _) = hash.as_bytes().split_at(16);
-    first.iter().fold(0, |value, &byte| value << 8 | u128::from(byte))
-}
 
 /// Describes every image of a source, in source order. `progress` is called with 1 for each image finished.
 ///
@@ -49,7 +42,7 @@ fn describe(source: &Source, row: u32, bytes: Result<Vec<u8>>) -> (Sample, Optio
     let bad = |sample: Sample, cause: String| (Sample { status: Status::Bad, ..sample }, Some(cause));
     let unread = Sample {
         sample: row,
-        content_hash: 0,
+        content_hash: ContentHash::default(),
         class_id: source.class_id(row),
         split: source.split(row),
         width: 0,
@@ -62,10 +55,10 @@ fn describe(source: &Source, row: u32, bytes: Result<Vec<u8>>) -> (Sample, Optio
         Err(error) => return bad(unread, cause(error)),
     };
     let Ok(length) = u32::try_from(bytes.len()) else { return bad(unread, "it is larger than 4 GiB".to_owned()) };
-    let read = Sample { content_hash: content_hash(&bytes), bytes: length, ..unread };
+    let read = Sample { content_hash: ContentHash::of(&bytes), bytes: length, ..unread };
     let written = source.manifest().and_then(|manifest| manifest.images.get(row as usize));
     // A content hash is the beginning of the hash in the manifest.
-    if written.is_some_and(|image| !image.blake3.starts_with(&format!("{:032x}", read.content_hash))) {
+    if written.is_some_and(|image| !image.blake3.starts_with(&read.content_hash.to_string())) {
         return bad(read, "it has other bytes than were written".to_owned());
     }
     match source.decode(&bytes) {

@@ -20,6 +20,8 @@ pub enum Fit {
     Whole,
     /// The shorter side resized to size * 8 / 7, then the centre: torchvision's validation transform (256 and 224).
     Centre,
+    /// The shorter side resized to the size, then the centre: all of a square picture.
+    Cover,
 }
 
 /// Where decoded bytes may go.
@@ -164,6 +166,7 @@ fn least(size: u32, fit: Fit) -> (u32, u32) {
     match fit {
         Fit::Whole => (size, size),
         Fit::Centre => (size * 8 / 7, size * 8 / 7),
+        Fit::Cover => (size, size),
     }
 }
 
@@ -172,6 +175,7 @@ fn fitted(image: &Rgb, size: u32, fit: Fit) -> Result<Rgb> {
     match fit {
         Fit::Whole => resize::resize(image, size, size),
         Fit::Centre => resize::validation(image, size * 8 / 7, size),
+        Fit::Cover => resize::validation(image, size, size),
     }
 }
 

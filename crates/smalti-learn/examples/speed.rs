@@ -8,11 +8,15 @@ use smalti_data::store::{Budget, Fit};
 use smalti_data::{ImageStore, Source, SourceOptions};
 use smalti_learn::augment::Augment;
 use smalti_learn::batch::{IMAGENET, Views};
+use smalti_learn::distort::Distort;
 use smalti_learn::engine::Engine;
+use smalti_learn::labels::Labels;
+use smalti_learn::mix::Mix;
 use smalti_learn::nets::{Network, Shape};
 use smalti_learn::optim::OptimiserSpec;
+use smalti_learn::schedule::{Length, Rate};
 use smalti_learn::student;
-use smalti_learn::train::{History, Length, Observer, Step, TrainSpec, train};
+use smalti_learn::train::{History, Observer, Step, TrainSpec, train};
 use std::path::Path;
 use std::time::Instant;
 
@@ -62,13 +66,15 @@ fn run(net: &Network, store: &ImageStore, batch: u32, steps: u64, engine: &Engin
     let spec = TrainSpec {
         stage: "speed".into(),
         optimiser: OptimiserSpec::AdamW { learning_rate: 1e-3, weight_decay: 0.01 },
+        rate: Rate::Cosine,
         batch,
         length: Length::ImagesSeen(steps * u64::from(batch)),
-        views: Views { augment: Augment::Standard, range: CropRange::default(), seed: 1 },
+        views: Views { augment: Augment::Standard, range: CropRange::default(), distort: Distort::None, seed: 1 },
+        mix: Mix::None,
         normalise: IMAGENET,
         seed: 1,
     };
-    train(net, store, &spec, engine, &mut Nothing)
+    train(net, store, &mut Labels::Hard, &spec, engine, &mut Nothing)
 }
 
 struct Nothing;

@@ -12,6 +12,8 @@ pub enum Augment {
     Constrained,
     /// RandomResizedCrop over the whole stored image, mosaics included, flip.
     Standard,
+    /// Tiles rearranged, then RandomResizedCrop over the whole and flip. On a plain subset as [`Augment::Standard`].
+    Shuffled,
     /// The whole image as it is.
     None,
 }
@@ -43,6 +45,12 @@ pub const AUGMENTS: &[AugmentInfo] = &[
         paper: "arXiv 1409.4842; torchvision's classification reference",
     },
     AugmentInfo {
+        augment: Augment::Shuffled,
+        name: "shuffled",
+        about: "rows and columns of tiles in a random order, then RandomResizedCrop over the whole stored image, horizontal flip",
+        paper: "arXiv 2312.03526 (its patch shuffle)",
+    },
+    AugmentInfo {
         augment: Augment::None,
         name: "none",
         about: "the stored image as it is, neither cropped nor flipped",
@@ -65,10 +73,48 @@ impl Augment {
 /// One drawn view.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct View {
-    /// Region of the stored image.
+    /// In which order its tiles lie: the number of an [`Arrangement`], 0 as stored.
+    pub arrangement: u32,
+    /// Region of the image, after its tiles were rearranged.
     pub region: PixelBox,
     /// Whether it is mirrored left to right after the resize.
     pub flipped: Flip,
+}
+
+/// An order of the rows and one of the columns of grid x grid tiles.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Arrangement {
+    /// Which row of tiles lies in each place.
+    pub rows: Vec<u32>,
+    /// Which column.
+    pub columns: Vec<u32>,
+}
+
+impl Arrangement {
+    /// How many there are for a grid of at most 8: (grid!)².
+    pub fn count(grid: u32) -> u32 {
+        let orders: u32 = (1..=grid.min(8)).product();
+        orders * orders
+    }
+
+    /// The one with this number.
+    pub fn numbered(number: u32, grid: u32) -> Arrangement {
+        let grid = grid.min(8);
+        let orders: u32 = (1..=grid).product::<u32>().max(1);
+        // The digits of a number in the factorial system say which of the remaining ones comes next.
+        let order = |mut number: u32| {
+            let mut left: Vec<u32> = (0..grid).collect();
+            let mut orders = orders;
+            let mut found = Vec::new();
+            for remaining in (1..=grid).rev() {
+                orders /= remaining;
+                found.push(left.remove((number / orders) as usize % left.len()));
+                number %= orders;
+            }
+            found
+        };
+        Arrangement { rows: order(number / orders % orders), columns: order(number % orders) }
+    }
 }
 
 /// Mirrored or not.
@@ -83,14 +129,19 @@ pub enum Flip {
 /// Draws a view of a stored image of `size` x `size` pixels whose tiles are `tiles` (at least one).
 pub fn draw(augment: Augment, size: u32, tiles: &[PixelBox], range: &CropRange, stream: &mut Stream) -> View {
     let whole = PixelBox { left: 0, top: 0, width: size, height: size };
+    let mut arrangement = 0;
     let frame = match augment {
-        Augment::None => return View { region: whole, flipped: Flip::No },
+        Augment::None => return View { arrangement, region: whole, flipped: Flip::No },
         Augment::Standard => whole,
         Augment::Constrained => tiles[stream.below(tiles.len() as u32) as usize],
+        Augment::Shuffled => {
+            arrangement = stream.below(Arrangement::count(tiles.len().isqrt() as u32));
+            whole
+        }
     };
     let crop = random_resized_crop(frame.width, frame.height, range, stream);
     let region = PixelBox { left: frame.left + crop.left, top: frame.top + crop.top, ..crop };
-    View { region, flipped: if stream.below(2) == 1 { Flip::Yes } else { Flip::No } }
+    View { arrangement, region, flipped: if stream.below(2) == 1 { Flip::Yes } else { Flip::No } }
 }
 
 #[cfg(test)]
@@ -129,6 +180,29 @@ mod tests {
         });
         assert!(crosses);
         let view = draw(Augment::None, 32, &tiles, &CropRange::default(), &mut stream);
-        assert_eq!(view, View { region: PixelBox { left: 0, top: 0, width: 32, height: 32 }, flipped: Flip::No });
+        let region = PixelBox { left: 0, top: 0, width: 32, height: 32 };
+        assert_eq!(view, View { arrangement: 0, region, flipped: Flip::No });
+    }
+
+    #[test]
+    fn every_arrangement_is_another_and_the_first_is_as_stored() {
+        for (grid, count) in [(1, 1), (2, 4), (3, 36)] {
+            assert_eq!(Arrangement::count(grid), count);
+            let all: std::collections::HashSet<(Vec<u32>, Vec<u32>)> = (0..count)
+                .map(|number| Arrangement::numbered(number, grid))
+                .map(|found| (found.rows, found.columns))
+                .collect();
+            assert_eq!(all.len() as u32, count);
+            let stored: Vec<u32> = (0..grid).collect();
+            assert_eq!(Arrangement::numbered(0, grid), Arrangement { rows: stored.clone(), columns: stored });
+        }
+        let tile = PixelBox { left: 0, top: 0, width: 16, height: 16 };
+        let mut seen = [0; 4];
+        for epoch in 0..400 {
+            let mut stream = Stream::new(3, Stage::Augment, epoch, 5);
+            seen[draw(Augment::Shuffled, 32, &[tile; 4], &CropRange::default(), &mut stream).arrangement as usize] += 1;
+        }
+        // Binomial(400, 1/4) stays within 100 ± 5 * 8.7.
+        assert!(seen.iter().all(|n| (57..=143).contains(n)), "{seen:?}");
     }
 }

@@ -1,11 +1,13 @@
-//! From stored bytes to a batch: crop, resize, flip, normalise, channels-last.
+//! From stored bytes to a batch: crop, resize, flip, normalise, channels-last; and mixing.
 
-use crate::augment::{Augment, Flip, View, draw};
+use crate::augment::{Arrangement, Augment, Flip, View};
+use crate::distort::Distort;
 use crate::engine::Engine;
 use crate::error::Result;
+use crate::mix::Mixed;
+use crate::sight::Sight;
 use rayon::prelude::*;
 use smalti_data::crop::CropRange;
-use smalti_data::random::{Stage, Stream};
 use smalti_data::resize::resized_crop_into;
 use smalti_data::store::ImageStore;
 use tch::kind::Element;
@@ -30,6 +32,8 @@ pub struct Views {
     pub augment: Augment,
     /// Area and aspect of a crop, relative to its frame.
     pub range: CropRange,
+    /// What happens to a view then.
+    pub distort: Distort,
     /// Key of the draws.
     pub seed: u64,
 }
@@ -43,23 +47,23 @@ pub struct Item {
     pub epoch: u32,
 }
 
-/// A batch of `items` with their drawn views: images [B, 3, S, S] of the engine's kind in channels-last storage.
-///
-/// The draw for an image is keyed by (seed, epoch, its number in the store): threads and batch size never change it.
+/// What a step sees: images [B, 3, S, S] of the engine's kind in channels-last storage.
 ///
 /// # Errors
 /// When a spooled image cannot be read back.
-pub fn training_batch(
+pub(crate) fn viewed_batch(
     store: &ImageStore,
-    items: &[Item],
-    views: &Views,
+    sight: &Sight,
     normalise: &Normalise,
     engine: &Engine,
 ) -> Result<Tensor> {
-    fill(store, items, normalise, engine, |item| {
-        let mut stream = Stream::new(views.seed, Stage::Augment, item.epoch, u64::from(item.index));
-        Some(draw(views.augment, store.size(), store.tiles(), &views.range, &mut stream))
-    })
+    let looks: Vec<Look> = sight
+        .items
+        .iter()
+        .zip(&sight.views)
+        .map(|(item, &view)| Look { index: item.index, view: Some(view) })
+        .collect();
+    fill(store, &looks, normalise, engine)
 }
 
 /// A batch of `indices` as stored: images [B, 3, S, S] of the engine's kind in channels-last storage.
@@ -67,8 +71,8 @@ pub fn training_batch(
 /// # Errors
 /// When a spooled image cannot be read back.
 pub fn plain_batch(store: &ImageStore, indices: &[u32], normalise: &Normalise, engine: &Engine) -> Result<Tensor> {
-    let items: Vec<Item> = indices.iter().map(|&index| Item { index, epoch: 0 }).collect();
-    fill(store, &items, normalise, engine, |_| None)
+    let looks: Vec<Look> = indices.iter().map(|&index| Look { index, view: None }).collect();
+    fill(store, &looks, normalise, engine)
 }
 
 /// Labels as an int64 tensor `[B]`.
@@ -77,41 +81,63 @@ pub fn label_tensor(labels: &[u32], device: Device) -> Tensor {
     Tensor::from_slice(&labels).to_device(device)
 }
 
-fn fill(
-    store: &ImageStore,
-    items: &[Item],
-    normalise: &Normalise,
-    engine: &Engine,
-    view: impl Fn(Item) -> Option<View> + Sync,
-) -> Result<Tensor> {
+/// One image of a batch: a view of it, or the whole as it is.
+#[derive(Clone, Copy)]
+struct Look {
+    index: u32,
+    view: Option<View>,
+}
+
+fn fill(store: &ImageStore, looks: &[Look], normalise: &Normalise, engine: &Engine) -> Result<Tensor> {
     // Rounded to the engine's kind here, in the table, rather than in a pass of its own over the batch. bf16 travels as its bits:
     // tch takes `half::bf16` for fp16.
     let bits = |value: f32| half::bf16::from_f32(value).to_bits().cast_signed();
     match engine.kind {
         Kind::BFloat16 => {
-            Ok(fill_with(store, items, &lookup(normalise, bits), engine.device, view)?.view_dtype(Kind::BFloat16))
+            Ok(fill_with(store, looks, &lookup(normalise, bits), engine.device)?.view_dtype(Kind::BFloat16))
         }
-        _ => fill_with(store, items, &lookup(normalise, std::convert::identity), engine.device, view),
+        _ => fill_with(store, looks, &lookup(normalise, std::convert::identity), engine.device),
+    }
+}
+
+/// Each image with a box of its partner, or weighted with it. The batch is overwritten where a box is pasted.
+pub(crate) fn mix_in(batch: &Tensor, Mixed { partner, region, own }: &Mixed) -> Tensor {
+    let partner = label_tensor(partner, batch.device());
+    match region {
+        Some(region) => {
+            let [left, top, width, height] = [region.left, region.top, region.width, region.height].map(i64::from);
+            let mut own = batch.narrow(2, top, height).narrow(3, left, width);
+            // Gathered first, since partners change too.
+            own.copy_(&own.index_select(0, &partner));
+            batch.shallow_clone()
+        }
+        None => {
+            let plain = batch.to_kind(Kind::Float);
+            (plain.index_select(0, &partner) * (1.0 - own) + plain * *own).to_kind(batch.kind())
+        }
     }
 }
 
 fn fill_with<T: Element + Copy + Send + Sync>(
     store: &ImageStore,
-    items: &[Item],
+    looks: &[Look],
     table: &Table<T>,
     device: Device,
-    view: impl Fn(Item) -> Option<View> + Sync,
 ) -> Result<Tensor> {
     let side = store.size() as usize;
     let each = side * side * 3;
-    let mut batch = vec![T::ZERO; items.len() * each];
-    batch.par_chunks_mut(each).zip(items).try_for_each_init(
+    let mut batch = vec![T::ZERO; looks.len() * each];
+    batch.par_chunks_mut(each).zip(looks).try_for_each_init(
         || vec![0u8; each],
-        |pixels, (out, &item)| {
-            let stored = store.image(item.index)?;
-            match view(item) {
+        |pixels, (out, look)| {
+            let stored = store.image(look.index)?;
+            match look.view {
                 None => spread(&stored, table, out),
-                Some(View { region, flipped }) => {
+                Some(View { arrangement, region, flipped }) => {
+                    let stored = match arrangement {
+                        0 => stored,
+                        number => rearranged(&stored, store, number).into(),
+                    };
                     resized_crop_into(&stored, store.size(), store.size(), region, store.size(), pixels)?;
                     if flipped == Flip::Yes {
                         mirror(pixels, side);
@@ -124,7 +150,36 @@ fn fill_with<T: Element + Copy + Send + Sync>(
     )?;
     let side = side as i64;
     let batch = Tensor::from_slice(&batch).to_device(device);
-    Ok(batch.reshape([items.len() as i64, side, side, 3]).permute([0, 3, 1, 2])) // [B, 3, S, S], NHWC storage
+    Ok(batch.reshape([looks.len() as i64, side, side, 3]).permute([0, 3, 1, 2])) // [B, 3, S, S], NHWC storage
+}
+
+/// The image with the rows and columns of its tiles in another order.
+fn rearranged(stored: &[u8], store: &ImageStore, number: u32) -> Vec<u8> {
+    let tiles = store.tiles();
+    let grid = tiles.len().isqrt() as u32;
+    let Arrangement { rows, columns } = Arrangement::numbered(number, grid);
+    let side = store.size() as usize;
+    // Tiles of one row have one height and those of one column one width, which they take along.
+    let lines: Vec<usize> = rows
+        .iter()
+        .map(|&row| tiles[(row * grid) as usize])
+        .flat_map(|t| t.top..t.top + t.height)
+        .map(|y| y as usize)
+        .collect();
+    let places: Vec<usize> = columns
+        .iter()
+        .map(|&column| tiles[column as usize])
+        .flat_map(|t| t.left..t.left + t.width)
+        .map(|x| x as usize)
+        .collect();
+    let mut out = Vec::with_capacity(stored.len());
+    for &y in &lines {
+        for &x in &places {
+            let at = 3 * (y * side + x);
+            out.extend_from_slice(&stored[at..at + 3]);
+        }
+    }
+    out
 }
 
 /// The normalised value of each byte in each channel.
@@ -161,7 +216,9 @@ fn mirror(pixels: &mut [u8], side: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mix::Mix;
     use smalti_data::Rgb;
+    use smalti_data::mix::{Shape, cutmix_batch, mixup_batch};
     use smalti_data::mosaic::Layout;
 
     fn store() -> ImageStore {
@@ -198,15 +255,52 @@ mod tests {
 
     #[test]
     fn a_view_depends_on_seed_epoch_and_image_and_on_nothing_else() {
-        let views = |seed| Views { augment: Augment::Standard, range: CropRange::default(), seed };
+        let views =
+            |seed| Views { augment: Augment::Standard, range: CropRange::default(), distort: Distort::None, seed };
         let batch = |seed, items: &[Item]| {
-            training_batch(&store(), items, &views(seed), &IMAGENET, &engine(Kind::Float)).expect("in memory")
+            let sight = Sight::draw(&store(), items.to_vec(), &views(seed), Mix::None, 0).expect("drawn");
+            sight.images(&store(), &IMAGENET, &engine(Kind::Float)).expect("in memory")
         };
         let item = |index, epoch| Item { index, epoch };
         let base = batch(1, &[item(0, 3)]);
         assert_eq!(batch(1, &[item(1, 3), item(0, 3)]).get(1), base.get(0));
         assert_ne!(batch(2, &[item(0, 3)]), base);
         assert_ne!(batch(1, &[item(0, 4)]), base);
+    }
+
+    #[test]
+    fn mixing_replaces_the_box_or_averages_in_either_kind() {
+        let plain = Sight::draw(
+            &store(),
+            vec![Item { index: 0, epoch: 0 }, Item { index: 1, epoch: 0 }],
+            &Views { augment: Augment::None, range: CropRange::default(), distort: Distort::None, seed: 0 },
+            Mix::None,
+            0,
+        )
+        .expect("drawn");
+        let region = smalti_data::PixelBox { left: 1, top: 2, width: 2, height: 1 };
+        for kind in [Kind::Float, Kind::BFloat16] {
+            let images = |mixed: Option<Mixed>| {
+                let sight = Sight { mixed, ..plain.clone() };
+                sight.images(&store(), &IMAGENET, &engine(kind)).expect("in memory")
+            };
+            let before = images(None);
+            let cut = images(Some(Mixed { partner: vec![1, 0], region: Some(region), own: 0.875 }));
+            assert!(cut.permute([0, 2, 3, 1]).is_contiguous());
+            let flat = |batch: &Tensor| -> Vec<f32> {
+                Vec::try_from(batch.permute([0, 2, 3, 1]).to_kind(Kind::Float).contiguous().view(-1)).expect("numbers")
+            };
+            let shape = Shape { images: 2, height: 4, width: 4, channels: 3 };
+            let mut expected = flat(&before);
+            cutmix_batch(&mut expected, shape, region, &[1, 0]).expect("a batch");
+            assert_eq!(flat(&cut), expected);
+
+            let averaged = images(Some(Mixed { partner: vec![1, 0], region: None, own: 0.25 }));
+            let mut expected = flat(&before);
+            mixup_batch(&mut expected, shape, 0.25, &[1, 0]).expect("a batch");
+            let off = flat(&averaged).iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(off < if kind == Kind::Float { 1e-6 } else { 1e-2 }, "{off}");
+        }
     }
 
     #[test]

@@ -1,30 +1,110 @@
-//! Checkpoints: safetensors with torchvision's names, so that they load in PyTorch and PyTorch's load here.
+//! Checkpoints: safetensors with torchvision's names, so that they load in PyTorch and PyTorch's load here. Ours also say for which network,
+//! size and classes they are.
 
+use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::nets::Network;
+use crate::nets::{Network, Shape};
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use smalti_data::files;
+use std::collections::HashMap;
 use std::path::Path;
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
-/// Writes parameters and running statistics as fp32 in standard layout.
+/// What a checkpoint says of itself; files made elsewhere say nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Description {
+    /// Network name.
+    pub network: Option<String>,
+    /// Side of the images in pixels.
+    pub size: Option<u32>,
+    /// Class names in the order of the logits.
+    pub classes: Option<Vec<String>>,
+    /// BLAKE3 of the file, in hexadecimal.
+    pub blake3: String,
+}
+
+const NETWORK: &str = "smalti.network";
+const SIZE: &str = "smalti.size";
+const CLASSES: &str = "smalti.classes";
+
+fn wrong_file(path: &Path, cause: &impl std::fmt::Display) -> Error {
+    Error::input(format!("cannot read the weights `{}`: {cause}", path.display()), "give a .safetensors file")
+}
+
+/// Writes parameters and running statistics in standard layout, with the network's name, its size, and `classes` in the order of the
+/// logits.
 ///
 /// # Errors
-/// libtorch's or the system's refusal, with the path.
-pub fn save(network: &Network, path: &Path) -> Result<()> {
-    // safetensors wants contiguous tensors; convolution weights are kept channels-last while training.
-    let plain = |tensor: &Tensor| tensor.detach().contiguous();
-    let params = network.params().iter().map(|p| (p.name.as_str(), plain(&p.tensor)));
-    let buffers = network.buffers().iter().map(|(name, tensor)| (name.as_str(), plain(tensor)));
-    let tensors: Vec<(&str, Tensor)> = params.chain(buffers).collect();
-    if let Some(parent) = path.parent() {
-        std::fs::create_dir_all(parent).map_err(smalti_data::Error::io("create the folder", parent))?;
+/// The system's refusal, with the path.
+pub fn save(network: &Network, classes: &[String], path: &Path) -> Result<()> {
+    let params = network.params().iter().map(|p| (p.name.clone(), bytes_of(&p.tensor)));
+    let buffers = network.buffers().iter().map(|(name, tensor)| (name.clone(), bytes_of(tensor)));
+    let tensors: Vec<(String, Plain)> = params.chain(buffers).collect();
+    let about = HashMap::from([
+        (NETWORK.to_owned(), network.name.clone()),
+        (SIZE.to_owned(), network.shape.size.to_string()),
+        (CLASSES.to_owned(), serde_json::to_string(classes).expect("text")),
+    ]);
+    let unwritten =
+        |cause| Error::input(format!("cannot write the weights `{}`: {cause}", path.display()), "report this");
+    let mut views = Vec::with_capacity(tensors.len());
+    for (name, plain) in &tensors {
+        views.push((name, TensorView::new(plain.kind, plain.shape.clone(), &plain.bytes).map_err(unwritten)?));
     }
-    let partial = files::partial_of(path);
-    Tensor::write_safetensors(&tensors, &partial).map_err(|e| {
-        Error::input(format!("cannot write the checkpoint `{}`: {e}", path.display()), "check the disk")
-    })?;
-    files::rename(&partial, path)?;
-    Ok(())
+    let file = safetensors::serialize(views, &Some(about)).map_err(unwritten)?;
+    Ok(files::write_bytes(path, &file)?)
+}
+
+/// A tensor as the file holds it.
+struct Plain {
+    kind: Dtype,
+    shape: Vec<usize>,
+    bytes: Vec<u8>,
+}
+
+fn bytes_of(tensor: &Tensor) -> Plain {
+    // safetensors wants contiguous tensors; convolution weights are kept channels-last while training.
+    let tensor = tensor.detach().contiguous().to_device(tch::Device::Cpu);
+    let shape = tensor.size().iter().map(|&side| side as usize).collect();
+    let count = tensor.numel();
+    match tensor.kind() {
+        Kind::Int64 => {
+            let mut values = vec![0i64; count];
+            tensor.copy_data(&mut values, count);
+            Plain { kind: Dtype::I64, shape, bytes: values.iter().flat_map(|value| value.to_le_bytes()).collect() }
+        }
+        _ => {
+            let mut values = vec![0f32; count];
+            tensor.to_kind(Kind::Float).copy_data(&mut values, count);
+            Plain { kind: Dtype::F32, shape, bytes: values.iter().flat_map(|value| value.to_le_bytes()).collect() }
+        }
+    }
+}
+
+/// What a checkpoint says of itself.
+///
+/// # Errors
+/// [`Error::Input`] when it cannot be read or is no safetensors file.
+pub fn describe(path: &Path) -> Result<Description> {
+    let file = files::read(path)?;
+    let (_, header) = SafeTensors::read_metadata(&file).map_err(|cause| wrong_file(path, &cause))?;
+    let said = header.metadata().clone().unwrap_or_default();
+    Ok(Description {
+        network: said.get(NETWORK).cloned(),
+        size: said.get(SIZE).and_then(|size| size.parse().ok()),
+        classes: said.get(CLASSES).and_then(|classes| serde_json::from_str(classes).ok()),
+        blake3: blake3::hash(&file).to_hex().to_string(),
+    })
+}
+
+/// Builds the network of a checkpoint, with its weights.
+///
+/// # Errors
+/// As [`Network::new`] and [`load`].
+pub fn open(path: &Path, network: &str, shape: Shape, engine: &Engine) -> Result<Network> {
+    let network = Network::new(network, shape, 0, engine)?;
+    load(&network, path)?;
+    Ok(network)
 }
 
 /// Fills `network` from a safetensors file. Every tensor must be there with its shape; `num_batches_tracked` is ignored.
@@ -38,9 +118,7 @@ pub fn load(network: &Network, path: &Path) -> Result<()> {
             "name the network it was saved from",
         )
     };
-    let found = Tensor::read_safetensors(path).map_err(|e| {
-        Error::input(format!("cannot read the weights `{}`: {e}", path.display()), "give a .safetensors file")
-    })?;
+    let found = Tensor::read_safetensors(path).map_err(|cause| wrong_file(path, &cause))?;
     let mut wanted: Vec<(&str, Tensor)> =
         network.params().iter().map(|p| (p.name.as_str(), p.tensor.detach())).collect();
     wanted.extend(network.buffers().iter().map(|(name, tensor)| (name.as_str(), tensor.shallow_clone())));

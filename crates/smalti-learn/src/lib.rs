@@ -13,14 +13,19 @@
 pub mod augment;
 pub mod batch;
 pub mod checkpoint;
+pub mod distort;
 pub mod engine;
 pub mod error;
 pub mod inference;
+pub mod labels;
 pub mod measure;
+pub mod mix;
 pub mod nets;
 pub mod optim;
 pub mod protocols;
 pub mod proxy;
+pub mod schedule;
+pub mod sight;
 pub mod student;
 pub mod train;
 

@@ -1,12 +1,17 @@
 //! Protocols: how a student is trained, in full. The command line, the documents and every table read this list.
 
 use crate::augment::Augment;
+use crate::batch::{IMAGENET, Normalise};
+use crate::distort::Distort;
+use crate::labels::{LabelKind, SoftLoss};
+use crate::mix::Mix;
 use crate::optim::OptimiserSpec;
-use crate::train::Length;
+use crate::schedule::{Length, Rate};
+use crate::student::Checks;
 use smalti_data::crop::CropRange;
 use smalti_data::store::Fit;
 
-/// A named way to train a student with hard labels and cross-entropy; the learning rate falls along half a cosine, no warm-up.
+/// A named way to train a student.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 pub struct Protocol {
     /// Name on the command line.
@@ -15,43 +20,266 @@ pub struct Protocol {
     pub about: &'static str,
     /// Where it comes from.
     pub paper: &'static str,
-    /// Update rule.
+    /// Update rule with its peak learning rate.
     pub optimiser: OptimiserSpec,
+    /// Peak learning rates of networks whose names begin so; the first that fits.
+    pub peaks: &'static [(&'static str, f64)],
+    /// How the learning rate moves.
+    pub rate: Rate,
     /// Images per step.
-    pub batch: u32,
+    pub batch: Batch,
     /// How long.
-    pub length: Length,
+    pub length: Duration,
     /// What a step sees.
     pub augment: Augment,
     /// RandomResizedCrop's range.
-    pub crop: CropRange,
+    pub crop: Crop,
+    /// What happens to a view then.
+    pub distort: Distort,
+    /// Whether the images of a step are mixed.
+    pub mix: Mix,
+    /// Mean and standard deviation of the pixels.
+    pub constants: Constants,
+    /// What is learnt from.
+    pub labels: LabelKind,
     /// How test images are fitted.
     pub fit: Fit,
+    /// When it is measured besides after the last step.
+    pub checks: Option<Checks>,
 }
+
+/// Images per step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Batch {
+    /// The same for every set.
+    Fixed(u32),
+    /// 10, 50 or 100 for sets of up to 1, up to 10 and more images per class, twice that for 100 or 1,000 classes, always 100 for 200; never more than
+    /// there are images. The published code knows 1, 10 and 50 images per class alone.
+    Rded,
+}
+
+impl Batch {
+    /// For a set of so many images in so many classes.
+    pub fn of(self, images: usize, classes: usize) -> u32 {
+        let whole = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        match self {
+            Batch::Fixed(batch) => batch,
+            Batch::Rded => {
+                let plain = match images / classes.max(1) {
+                    0..=1 => 10,
+                    2..=10 => 50,
+                    _ => 100,
+                };
+                let batch = match classes {
+                    100 | 1000 => 2 * plain,
+                    200 => 100,
+                    _ => plain,
+                };
+                batch.min(whole(images)).max(1)
+            }
+        }
+    }
+
+    /// In words.
+    pub fn describe(self) -> String {
+        match self {
+            Batch::Fixed(batch) => batch.to_string(),
+            Batch::Rded => "10, 50 or 100 for up to 1, up to 10 and more images per class; twice that for 100 or 1,000 classes, 100 for 200".into(),
+        }
+    }
+}
+
+/// How long a set is trained on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Duration {
+    /// The same for every set.
+    Fixed(Length),
+    /// Epochs by images per class: 3,000 for one, 2,000 up to 10, 1,500 up to 50, 1,000 up to 200, 500 up to 500, then 300; for 100 classes two
+    /// thirds of it, in whole hundreds.
+    Minimax,
+}
+
+impl Duration {
+    /// For a set of so many images in so many classes.
+    pub fn of(self, images: usize, classes: usize) -> Length {
+        match self {
+            Duration::Fixed(length) => length,
+            Duration::Minimax => {
+                let epochs = match images / classes.max(1) {
+                    0..=1 => 3000,
+                    2..=10 => 2000,
+                    11..=50 => 1500,
+                    51..=200 => 1000,
+                    201..=500 => 500,
+                    _ => 300,
+                };
+                Length::Epochs(if classes == 100 { 2 * epochs / 3 / 100 * 100 } else { epochs })
+            }
+        }
+    }
+}
+
+/// Mean and standard deviation of the pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Constants {
+    /// ImageNet's for every set.
+    ImageNet,
+    /// CIFAR-10's and CIFAR-100's for sets of 10 and of 100 classes at 32 px, else ImageNet's.
+    BySet,
+}
+
+impl Constants {
+    /// For a set of so many classes at `size` px.
+    pub fn of(self, classes: usize, size: u32) -> Normalise {
+        match (self, classes, size) {
+            (Constants::BySet, 10, 32) => Normalise { mean: [0.4914, 0.4822, 0.4465], std: [0.2023, 0.1994, 0.2010] },
+            (Constants::BySet, 100, 32) => Normalise { mean: [0.5071, 0.4866, 0.4409], std: [0.2673, 0.2564, 0.2762] },
+            _ => IMAGENET,
+        }
+    }
+}
+
+/// The range of RandomResizedCrop.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Crop {
+    /// The same for every set.
+    Fixed(CropRange),
+    /// From 1 / grid of the area on: sets of plain images are not cropped at all.
+    OneOfGrid,
+}
+
+impl Crop {
+    /// For a set whose images hold grid x grid tiles.
+    pub fn of(self, grid: u32) -> CropRange {
+        match self {
+            Crop::Fixed(range) => range,
+            Crop::OneOfGrid => CropRange { scale: (1.0 / f64::from(grid.max(1)), 1.0), ..CropRange::default() },
+        }
+    }
+
+    /// In words.
+    pub fn describe(self) -> String {
+        match self {
+            Crop::Fixed(CropRange { scale: (low, high), .. }) => format!("crops of {low} to {high} of the area"),
+            Crop::OneOfGrid => "crops of 1 / grid to 1 of the area".to_owned(),
+        }
+    }
+}
+
+const ADAMW: OptimiserSpec = OptimiserSpec::AdamW { learning_rate: 1e-3, weight_decay: 0.01 };
+const WHOLE_RANGE: Crop = Crop::Fixed(CropRange { scale: (0.08, 1.0), ratio: (3.0 / 4.0, 4.0 / 3.0) });
+const CUTMIX: Mix = Mix::CutMix { alpha: 1.0 };
+const KL_20: LabelKind = LabelKind::Soft(SoftLoss::Kl { temperature: 20.0, factor: 1.0 });
+
+/// The benchmark's, from which the others differ.
+const HARD: Protocol = Protocol {
+    name: "hard",
+    about: "the benchmark's hard-label protocol: 300 epochs, batch 128, validation by resize and centre crop",
+    paper: "arXiv 2502.06434",
+    optimiser: ADAMW,
+    peaks: &[],
+    rate: Rate::Cosine,
+    batch: Batch::Fixed(128),
+    length: Duration::Fixed(Length::Epochs(300)),
+    augment: Augment::Constrained,
+    crop: WHOLE_RANGE,
+    distort: Distort::None,
+    mix: Mix::None,
+    constants: Constants::ImageNet,
+    labels: LabelKind::Hard,
+    fit: Fit::Centre,
+    checks: None,
+};
 
 /// All protocols.
 pub const PROTOCOLS: &[Protocol] = &[
+    HARD,
     Protocol {
-        name: "hard",
-        about: "the benchmark's hard-label protocol: 300 epochs, batch 128, validation by resize and centre crop",
-        paper: "arXiv 2502.06434",
-        optimiser: OptimiserSpec::AdamW { learning_rate: 1e-3, weight_decay: 0.01 },
-        batch: 128,
-        length: Length::Epochs(300),
-        augment: Augment::Constrained,
-        crop: CropRange { scale: (0.08, 1.0), ratio: (3.0 / 4.0, 4.0 / 3.0) },
-        fit: Fit::Centre,
+        name: "soft",
+        about: "the benchmark's soft-label protocol: the same with CutMix and a teacher that sees every batch",
+        mix: CUTMIX,
+        labels: KL_20,
+        ..HARD
     },
     Protocol {
         name: "small",
-        about: "the same optimiser scaled to small sets: 30,000 images seen in batches of 50, test images whole",
+        about: "the benchmark's optimiser scaled to small sets: 30,000 images seen in batches of 50, test images whole",
         paper: "this project; every row of a table sees the same number of images",
-        optimiser: OptimiserSpec::AdamW { learning_rate: 1e-3, weight_decay: 0.01 },
-        batch: 50,
-        length: Length::ImagesSeen(30_000),
-        augment: Augment::Constrained,
-        crop: CropRange { scale: (0.08, 1.0), ratio: (3.0 / 4.0, 4.0 / 3.0) },
+        batch: Batch::Fixed(50),
+        length: Duration::Fixed(Length::ImagesSeen(30_000)),
         fit: Fit::Whole,
+        ..HARD
+    },
+    Protocol {
+        name: "small-soft",
+        about: "`small` with CutMix and a teacher that sees every batch",
+        paper: "this project; every row of a table sees the same number of images",
+        batch: Batch::Fixed(50),
+        length: Duration::Fixed(Length::ImagesSeen(30_000)),
+        fit: Fit::Whole,
+        mix: CUTMIX,
+        labels: KL_20,
+        ..HARD
+    },
+    Protocol {
+        name: "rded",
+        about: "RDED's evaluation: tiles are rearranged, crops of 1 / grid on, learning rate to half of its peak; the best of the last epochs was reported",
+        paper: "arXiv 2312.03526",
+        peaks: &[("mobilenet_v2", 2.5e-3), ("efficientnet_b0", 2e-3), ("swin_", 1e-4)],
+        rate: Rate::HalfCosine,
+        batch: Batch::Rded,
+        augment: Augment::Shuffled,
+        crop: Crop::OneOfGrid,
+        mix: CUTMIX,
+        labels: KL_20,
+        checks: Some(Checks { every: 10, from: 0.8 }),
+        ..HARD
+    },
+    Protocol {
+        name: "tiny-soft",
+        about: "soft labels at 64 px as SRe2L, LPLD and DWA train on Tiny-ImageNet: SGD with warm-up, KL times T², no mixing",
+        paper: "arXiv 2306.13092, its Tiny-ImageNet code; LPLD and DWA take batch 64, DWA 200 epochs",
+        optimiser: OptimiserSpec::Sgd { learning_rate: 0.2, momentum: 0.9, weight_decay: 1e-4 },
+        rate: Rate::WarmCosine { start: 0.01, until: 0.05 },
+        batch: Batch::Fixed(256),
+        length: Duration::Fixed(Length::Epochs(100)),
+        labels: LabelKind::Soft(SoftLoss::Kl { temperature: 20.0, factor: 400.0 }),
+        fit: Fit::Whole,
+        ..HARD
+    },
+    Protocol {
+        name: "minimax",
+        about: "hard labels on ImageNet subsets as Minimax diffusion and IDC evaluate: long, SGD, CutMix in every step, colours; the best of 100 checks was \
+                reported",
+        paper: "arXiv 2311.15529, 2205.14959",
+        optimiser: OptimiserSpec::Sgd { learning_rate: 0.01, momentum: 0.9, weight_decay: 5e-4 },
+        rate: Rate::Steps { at: (2.0 / 3.0, 5.0 / 6.0), factor: 0.2 },
+        batch: Batch::Fixed(64),
+        length: Duration::Minimax,
+        crop: Crop::Fixed(CropRange { scale: (0.5, 1.0), ratio: (3.0 / 4.0, 4.0 / 3.0) }),
+        distort: Distort::Jitter,
+        mix: CUTMIX,
+        fit: Fit::Cover,
+        checks: Some(Checks { every: 20, from: 0.0 }),
+        ..HARD
+    },
+    Protocol {
+        name: "dc-bench",
+        about: "hard labels on small images as DC-Bench evaluates: 1,001 epochs, SGD, DSA, no crop",
+        paper: "arXiv 2207.09639; its optimiser's momentum starts anew where the rate falls, here it goes on",
+        optimiser: OptimiserSpec::Sgd { learning_rate: 0.01, momentum: 0.9, weight_decay: 5e-4 },
+        rate: Rate::Steps { at: (502.0 / 1001.0, 502.0 / 1001.0), factor: 0.1 },
+        batch: Batch::Fixed(256),
+        length: Duration::Fixed(Length::Epochs(1001)),
+        augment: Augment::None,
+        distort: Distort::Dsa,
+        constants: Constants::BySet,
+        fit: Fit::Whole,
+        ..HARD
     },
 ];
 
@@ -59,5 +287,45 @@ impl Protocol {
     /// The protocol with this name.
     pub fn named(name: &str) -> Option<&'static Protocol> {
         PROTOCOLS.iter().find(|p| p.name == name)
+    }
+
+    /// The optimiser with the peak learning rate for a network.
+    pub fn optimiser_for(&self, network: &str) -> OptimiserSpec {
+        let peak = self.peaks.iter().find(|(prefix, _)| network.starts_with(prefix));
+        peak.map_or(self.optimiser, |&(_, peak)| self.optimiser.with_learning_rate(peak))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rdeds_numbers_are_those_of_its_code() {
+        let batches = [
+            (10, 10, 10),
+            (100, 10, 50),
+            (500, 10, 100),
+            (1000, 100, 100),
+            (50_000, 1000, 200),
+            (2000, 200, 100),
+            (5, 10, 5),
+        ];
+        for (images, classes, batch) in batches {
+            assert_eq!(Batch::Rded.of(images, classes), batch, "{images} images in {classes} classes");
+        }
+        assert_eq!((Crop::OneOfGrid.of(2).scale, Crop::OneOfGrid.of(1).scale), ((0.5, 1.0), (1.0, 1.0)));
+        let rded = Protocol::named("rded").expect("in the list");
+        assert_eq!(rded.optimiser_for("mobilenet_v2").learning_rate(), 2.5e-3);
+        assert_eq!(rded.optimiser_for("resnet18").learning_rate(), 1e-3);
+    }
+
+    #[test]
+    fn minimax_trains_by_the_size_of_the_set() {
+        let epochs =
+            [(10, 10, 3000), (100, 10, 2000), (200, 10, 1500), (1000, 10, 1000), (1000, 100, 1300), (100, 100, 2000)];
+        for (images, classes, epochs) in epochs {
+            assert_eq!(Duration::Minimax.of(images, classes), Length::Epochs(epochs), "{images} in {classes}");
+        }
     }
 }

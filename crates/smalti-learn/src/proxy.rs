@@ -2,13 +2,17 @@
 
 use crate::augment::Augment;
 use crate::batch::{IMAGENET, Views};
+use crate::distort::Distort;
 use crate::engine::Engine;
 use crate::error::{Error, Result, guard};
 use crate::inference::{at_once, for_each_batch, look};
+use crate::labels::Labels;
 use crate::measure::trace_rows;
+use crate::mix::Mix;
 use crate::nets::{Network, Shape};
 use crate::optim::OptimiserSpec;
-use crate::train::{Length, Observer, Step, TrainSpec, train};
+use crate::schedule::{Length, Rate};
+use crate::train::{Observer, Step, TrainSpec, train};
 use smalti_data::crop::CropRange;
 use smalti_data::files;
 use smalti_data::store::ImageStore;
@@ -89,13 +93,15 @@ pub fn record(
             std::fs::remove_dir_all(&partial).map_err(smalti_data::Error::io("clear", &partial))?;
         }
         let network = Network::new(&spec.network, Shape { classes, size: store.size() }, seed, engine)?;
-        let views = Views { augment: Augment::Standard, range: spec.crop, seed };
+        let views = Views { augment: Augment::Standard, range: spec.crop, distort: Distort::None, seed };
         let plan = TrainSpec {
             stage: stage.clone(),
             optimiser: spec.optimiser,
+            rate: Rate::Cosine,
             batch: spec.batch,
             length: Length::Epochs(spec.epochs),
             views,
+            mix: Mix::None,
             normalise: IMAGENET,
             seed,
         };
@@ -110,7 +116,7 @@ pub fn record(
             last_correct: 0.0,
             progress,
         };
-        let history = train(&network, store, &plan, engine, &mut recorder)?;
+        let history = train(&network, store, &mut Labels::Hard, &plan, engine, &mut recorder)?;
         let train_top1_percent = recorder.last_correct;
         let start = Instant::now();
         if leaves == Leaves::TraceAndFeatures {

@@ -4,8 +4,10 @@ use crate::batch::{IMAGENET, Normalise};
 use crate::engine::Engine;
 use crate::error::{Error, Result, guard};
 use crate::inference::for_each_batch;
+use crate::labels::Labels;
 use crate::measure::label_ranks;
 use crate::nets::{Network, Shape};
+use crate::schedule::Length;
 use crate::train::{History, Observer, Step, TrainSpec, train};
 use smalti_data::store::ImageStore;
 use std::time::Instant;
@@ -17,8 +19,15 @@ pub struct StudentResult {
     pub seed: u64,
     /// Percent of test images whose label has the largest logit.
     pub top1_percent: f64,
+    /// The best of all measurements of this student, the last included: it was chosen on the test images and is no result. None where only
+    /// the last was taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub best_top1_percent: Option<f64>,
     /// Percent whose label is among the five largest.
     pub top5_percent: f64,
+    /// Whether each test image was right after the last step, in the order of the store.
+    #[serde(skip)]
+    pub right: Vec<bool>,
     /// Top-1 of each class, none for a class without test images.
     pub class_top1_percent: Vec<Option<f64>>,
     /// Images of training per second of the loop, loader included.
@@ -36,36 +45,75 @@ pub struct Accuracy {
     pub top1_percent: f64,
     /// Percent, top-5.
     pub top5_percent: f64,
+    /// Whether each image was right, in the order of the store.
+    pub right: Vec<bool>,
     /// Percent, top-1, by class.
     pub class_top1_percent: Vec<Option<f64>>,
 }
 
-/// Trains a fresh `network` on `train_set` as `spec` says and measures it on `test_set`.
+/// One student to be trained and measured.
+#[derive(Clone, Copy)]
+pub struct Task<'a> {
+    /// Network name.
+    pub network: &'a str,
+    /// Number of classes.
+    pub classes: usize,
+    /// Images to train on.
+    pub train: &'a ImageStore,
+    /// Images to measure on.
+    pub test: &'a ImageStore,
+    /// How it is trained.
+    pub spec: &'a TrainSpec,
+    /// When it is measured besides after the last step.
+    pub checks: Option<Checks>,
+}
+
+/// Measurements while a student is trained, of which some protocols report the best.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Checks {
+    /// After every so many epochs.
+    pub every: u32,
+    /// From this part of the epochs on.
+    pub from: f64,
+}
+
+impl Checks {
+    /// Whether a student is measured after an epoch, counted from 0.
+    fn due(self, epoch: u32, length: Length) -> bool {
+        let Length::Epochs(epochs) = length else { return false };
+        let done = epoch + 1;
+        done.is_multiple_of(self.every.max(1)) && f64::from(done) > self.from * f64::from(epochs) && done < epochs
+    }
+}
+
+/// Trains a fresh network with `labels` and measures it on the test images after the last step.
 ///
 /// # Errors
 /// [`Error::Input`] when the two sets do not fit each other or the network, what the loop returned, or libtorch's refusal with the
 /// stage's name.
 pub fn run(
-    network: &str,
-    classes: usize,
-    train_set: &ImageStore,
-    test_set: &ImageStore,
-    spec: &TrainSpec,
+    task: &Task,
+    labels: &mut Labels,
     engine: &Engine,
     progress: &dyn Fn(u64),
 ) -> Result<(StudentResult, Network)> {
+    let Task { classes, train: train_set, test: test_set, spec, .. } = *task;
     guard(&spec.stage, || {
         let shape = Shape { classes, size: train_set.size() };
-        let network = Network::new(network, shape, spec.seed, engine)?;
+        let network = Network::new(task.network, shape, spec.seed, engine)?;
         // Before the training, which may take hours.
         check_test_set(&network, test_set)?;
-        let history = train(&network, train_set, spec, engine, &mut Watch { progress })?;
+        let mut watch = Watch { task, engine, progress, best: None };
+        let history = train(&network, train_set, labels, spec, engine, &mut watch)?;
         let start = Instant::now();
         let accuracy = measure(&network, test_set, &spec.normalise, engine)?;
         let result = StudentResult {
             seed: spec.seed,
             top1_percent: accuracy.top1_percent,
+            best_top1_percent: watch.best.map(|best| best.max(accuracy.top1_percent)),
             top5_percent: accuracy.top5_percent,
+            right: accuracy.right,
             class_top1_percent: accuracy.class_top1_percent,
             images_per_second: history.images_seen as f64 / history.seconds.max(1e-9),
             eval_seconds: start.elapsed().as_secs_f64(),
@@ -97,12 +145,12 @@ fn check_test_set(network: &Network, store: &ImageStore) -> Result<()> {
 }
 
 fn measure(network: &Network, store: &ImageStore, normalise: &Normalise, engine: &Engine) -> Result<Accuracy> {
-    let (mut top1, mut top5) = (0usize, 0usize);
+    let (mut right, mut top5) = (Vec::with_capacity(store.len()), 0usize);
     let mut classes = vec![(0usize, 0usize); network.shape.classes];
     for_each_batch(network, store, normalise, engine, TEST, |indices, output| {
         let labels: Vec<u32> = indices.iter().map(|&i| store.label(i)).collect();
         for (rank, &label) in label_ranks(&output.logits, &labels).into_iter().zip(&labels) {
-            top1 += usize::from(rank == 0);
+            right.push(rank == 0);
             top5 += usize::from(rank < 5);
             let class = &mut classes[label as usize];
             *class = (class.0 + usize::from(rank == 0), class.1 + 1);
@@ -111,14 +159,18 @@ fn measure(network: &Network, store: &ImageStore, normalise: &Normalise, engine:
     })?;
     let percent = |right: usize, of: usize| 100.0 * right as f64 / of as f64;
     Ok(Accuracy {
-        top1_percent: percent(top1, store.len()),
+        top1_percent: percent(right.iter().filter(|&&right| right).count(), store.len()),
+        right,
         top5_percent: percent(top5, store.len()),
         class_top1_percent: classes.iter().map(|&(right, of)| (of > 0).then(|| percent(right, of))).collect(),
     })
 }
 
 struct Watch<'a> {
+    task: &'a Task<'a>,
+    engine: &'a Engine,
     progress: &'a dyn Fn(u64),
+    best: Option<f64>,
 }
 
 impl Observer for Watch<'_> {
@@ -127,7 +179,12 @@ impl Observer for Watch<'_> {
         Ok(())
     }
 
-    fn epoch_end(&mut self, _epoch: u32, _network: &Network) -> Result<()> {
+    fn epoch_end(&mut self, epoch: u32, network: &Network) -> Result<()> {
+        let Task { test, spec, checks, .. } = *self.task;
+        if checks.is_some_and(|checks| checks.due(epoch, spec.length)) {
+            let top1 = measure(network, test, &spec.normalise, self.engine)?.top1_percent;
+            self.best = Some(self.best.map_or(top1, |best| best.max(top1)));
+        }
         Ok(())
     }
 }

@@ -6,24 +6,35 @@ mod common;
 
 use smalti_learn::checkpoint;
 use smalti_learn::engine::{Engine, Precision};
-use smalti_learn::nets::{Mode, Network, Shape};
+use smalti_learn::nets::{Mode, Network, NoiseStrength, Shape};
 use std::path::Path;
 use tch::{Kind, Tensor};
 
 /// Name, side of the images in the script in pixels.
-const NETWORKS: [(&str, u32); 6] = [
+const NETWORKS: [(&str, u32); 11] = [
     ("resnet18", 64),
     ("resnet50", 64),
     ("resnet18-small", 32),
     ("convnet-3", 32),
     ("convnet-3-in", 32),
     ("convnet-4/64", 48),
+    ("resnet34", 64),
+    ("resnet101", 64),
+    ("mobilenet_v2", 64),
+    ("efficientnet_b0", 64),
+    ("swin_t", 96),
 ];
 
 fn network(name: &str, size: u32, seed: u64) -> Network {
     // Tests share the machine; two threads that wait for each other's turn take longer than one.
     let engine = Engine::start(Precision::F32, 1).expect("fp32 runs anywhere");
-    Network::new(name, Shape { classes: 10, size }, seed, &engine).expect("in the list")
+    let net = Network::new(name, Shape { classes: 10, size }, seed, &engine).expect("in the list");
+    net.set_noise(NoiseStrength::None);
+    net
+}
+
+fn classes() -> Vec<String> {
+    (0..10).map(|class| format!("class {class}")).collect()
 }
 
 fn read(path: &Path) -> Vec<(String, Tensor)> {
@@ -58,12 +69,22 @@ fn logits_statistics_and_checkpoints_are_pytorchs() {
         assert!(off < 1e-4, "{name}: logits under running statistics are {off} off");
         let train = net.forward(images, Mode::Train).logits;
         let off = distance(&train, named(&expected, "train.logits"));
-        // PyTorch's own fp32 is 7e-5 from fp64 here: fifty batch norms over few values each amplify rounding.
-        let allowed = if name == "resnet50" { 3e-4 } else { 1e-4 };
+        // PyTorch's own fp32 in this storage is 9e-5 from fp64 with fifty layers and 6.3e-4 with a hundred: batch norms over few values each
+        // amplify rounding.
+        let allowed = match name {
+            "resnet50" => 3e-4,
+            "resnet101" => 1e-3,
+            _ => 1e-4,
+        };
         assert!(off < allowed, "{name}: logits under batch statistics are {off} off");
         // Fifty layers round more often than eighteen, in another order of storage.
-        let bound = if name == "resnet50" { 1e-4 } else { 1e-5 };
-        for (buffer, ours) in net.buffers() {
+        let bound = match name {
+            "resnet50" => 1e-4,
+            "resnet101" => 3e-4,
+            "mobilenet_v2" | "efficientnet_b0" => 3e-5,
+            _ => 1e-5,
+        };
+        for (buffer, ours) in net.buffers().iter().filter(|(name, _)| name.contains("running")) {
             let off = distance(ours, named(&expected, &format!("after.{buffer}")));
             assert!(off < bound, "{name}: {buffer} is {off} off after one batch");
         }
@@ -71,7 +92,7 @@ fn logits_statistics_and_checkpoints_are_pytorchs() {
         // The way back: weights that PyTorch has never seen.
         let fresh = network(name, size, 2);
         drop(fresh.forward(images, Mode::Train));
-        checkpoint::save(&fresh, &file("ours")).expect("written");
+        checkpoint::save(&fresh, &classes(), &file("ours")).expect("written");
         let logits = tch::no_grad(|| fresh.forward(images, Mode::Eval)).logits.contiguous();
         Tensor::write_safetensors(&[("images", images.contiguous()), ("logits", logits)], file("ours-logits"))
             .expect("written");
@@ -91,7 +112,7 @@ fn a_checkpoint_reads_back_and_one_that_does_not_fit_changes_nothing() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let path = dir.path().join("weights/a.safetensors");
     let (saved, other) = (network("convnet-3", 32, 1), network("convnet-3", 32, 2));
-    checkpoint::save(&saved, &path).expect("written");
+    checkpoint::save(&saved, &classes(), &path).expect("written");
     checkpoint::load(&other, &path).expect("read");
     for (a, b) in saved.params().iter().zip(other.params()) {
         assert_eq!(a.tensor, b.tensor, "{}", a.name);

@@ -12,12 +12,16 @@ use smalti_data::tables::{FeatureFile, column, read_table};
 use smalti_learn::Error;
 use smalti_learn::augment::Augment;
 use smalti_learn::batch::{IMAGENET, Views};
+use smalti_learn::distort::Distort;
 use smalti_learn::engine::{Engine, Precision};
+use smalti_learn::labels::Labels;
+use smalti_learn::mix::Mix;
 use smalti_learn::nets::{Network, Shape};
 use smalti_learn::optim::OptimiserSpec;
 use smalti_learn::proxy::{self, Leaves, ProxySpec, Task};
+use smalti_learn::schedule::{Length, Rate};
 use smalti_learn::student::{self, StudentResult};
-use smalti_learn::train::{Length, TrainSpec};
+use smalti_learn::train::TrainSpec;
 use std::sync::Mutex;
 
 const SIZE: u32 = 16;
@@ -52,9 +56,11 @@ fn spec(seed: u64) -> TrainSpec {
     TrainSpec {
         stage: format!("student test seed {seed}"),
         optimiser: ADAMW,
+        rate: Rate::Cosine,
         batch: 10,
         length: Length::ImagesSeen(600),
-        views: Views { augment: Augment::Constrained, range: CropRange::default(), seed },
+        views: Views { augment: Augment::Constrained, range: CropRange::default(), distort: Distort::None, seed },
+        mix: Mix::None,
         normalise: IMAGENET,
         seed,
     }
@@ -65,7 +71,8 @@ fn engine(precision: Precision) -> Engine {
 }
 
 fn run(spec: &TrainSpec, train: &ImageStore, test: &ImageStore, precision: Precision) -> Result<StudentResult, Error> {
-    student::run("convnet-2/16", 3, train, test, spec, &engine(precision), &|_| ()).map(|(result, _)| result)
+    let task = student::Task { network: "convnet-2/16", classes: 3, train, test, spec, checks: None };
+    student::run(&task, &mut Labels::Hard, &engine(precision), &|_| ()).map(|(result, _)| result)
 }
 
 #[test]
@@ -101,7 +108,9 @@ fn what_does_not_fit_is_said_before_the_training() {
     assert!(fails(&spec(1), &train, &empty).contains("the test set has no images"));
     assert!(fails(&TrainSpec { batch: 0, ..spec(1) }, &train, &test).contains("a batch of 0"));
     assert!(fails(&TrainSpec { length: Length::Epochs(0), ..spec(1) }, &train, &test).contains("a length of 0"));
-    let error = student::run("convnet-5", 3, &train, &test, &spec(1), &engine(Precision::F32), &|_| ()).err();
+    let deep =
+        student::Task { network: "convnet-5", classes: 3, train: &train, test: &test, spec: &spec(1), checks: None };
+    let error = student::run(&deep, &mut Labels::Hard, &engine(Precision::F32), &|_| ()).err();
     assert!(error.expect("five halvings of 16 px").to_string().contains("no network `convnet-5` for 16 px"));
 }
 

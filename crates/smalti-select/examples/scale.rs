@@ -126,7 +126,7 @@ fn mixed(row: u32) -> u32 {
 fn source(count: u32, classes: u32, hash: impl Fn(u32) -> u32) -> Samples {
     let row = |sample: u32| Sample {
         sample,
-        content_hash: u128::from(hash(sample)) << 96 | u128::from(sample),
+        content_hash: (u128::from(hash(sample)) << 96 | u128::from(sample)).into(),
         class_id: sample % classes,
         split: Split::Train,
         width: 1,

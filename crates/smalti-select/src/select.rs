@@ -84,10 +84,16 @@ pub fn select(
     let (ranked, quotas) = match choice.balance {
         Balance::Class => {
             let quotas = budget.quotas(&counts, candidates.classes(), Counted::Usable)?;
-            (ranker.rank_classes(&groups, &quotas)?, quotas)
+            let ranked = ranker.rank_classes(groups, &quotas)?;
+            (ranked, quotas)
         }
-        Balance::Global => globally(candidates, &groups, &ranker, budget)?,
+        Balance::Global => {
+            drop(groups);
+            globally(candidates, &counts, &ranker, budget)?
+        }
     };
+    // The rows below are the largest table here.
+    drop(hardness);
     let mut rows = Vec::with_capacity(candidates.len());
     let mut reasons = Reasons::default();
     for ((class_id, samples), quota) in (0..).zip(ranked).zip(quotas) {
@@ -114,11 +120,11 @@ struct Ranker<'a> {
 
 impl Ranker<'_> {
     /// Every class on its own: side by side where a rule looks at scores alone, one after the other where features of a class fill memory.
-    fn rank_classes(&self, groups: &[Vec<u32>], quotas: &[u32]) -> Result<Vec<Vec<u32>>> {
-        let rank = |class: usize| self.rank(class as u32, &groups[class], quotas[class]);
+    fn rank_classes(&self, groups: Vec<Vec<u32>>, quotas: &[u32]) -> Result<Vec<Vec<u32>>> {
+        let rank = |(class, group): (usize, Vec<u32>)| self.rank(class as u32, &group, quotas[class]);
         match self.features {
-            Some(_) => (0..groups.len()).map(rank).collect(),
-            None => (0..groups.len()).into_par_iter().map(rank).collect(),
+            Some(_) => groups.into_iter().enumerate().map(rank).collect(),
+            None => groups.into_par_iter().enumerate().map(rank).collect(),
         }
     }
 
@@ -159,17 +165,16 @@ fn points(features: &ClassFeatures, class_id: u32, group: &[u32]) -> Result<Poin
 /// keeps beyond its part of the pool is next in that order.
 fn globally(
     candidates: &Candidates,
-    groups: &[Vec<u32>],
+    counts: &[usize],
     ranker: &Ranker,
     budget: &Budget,
 ) -> Result<(Vec<Vec<u32>>, Vec<u32>)> {
-    let keep = budget.in_all(groups.len(), candidates.len())?;
-    let pool = candidates.as_one();
-    let ranked = ranker.rank(0, &pool, keep)?;
+    let keep = budget.in_all(counts.len(), candidates.len())?;
+    let ranked = ranker.rank(0, &candidates.as_one(), keep)?;
     let mut classes = vec![0; candidates.source_len()];
     candidates.iter().for_each(|sample| classes[sample.sample as usize] = sample.class_id);
-    let mut rows = vec![Vec::new(); groups.len()];
-    let mut quotas = vec![0; groups.len()];
+    let mut rows: Vec<Vec<u32>> = counts.iter().map(|&count| Vec::with_capacity(count)).collect();
+    let mut quotas = vec![0; counts.len()];
     for (rank, row) in (0..).zip(ranked) {
         let class_id = classes[row as usize] as usize;
         rows[class_id].push(row);

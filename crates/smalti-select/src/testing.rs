@@ -13,7 +13,7 @@ pub fn samples(labels: &[u32]) -> Samples {
     let row = |(sample, &class_id): (u32, &u32)| Sample {
         sample,
         class_id,
-        content_hash: u128::from(sample.wrapping_mul(0x9E37_79B9)) << 64,
+        content_hash: (u128::from(sample.wrapping_mul(0x9E37_79B9)) << 64).into(),
         split: Split::Train,
         width: 8,
         height: 8,

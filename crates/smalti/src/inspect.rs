@@ -189,7 +189,7 @@ mod tests {
     fn sample(sample: u32, class_id: u32, split: Split, hash: u128) -> Sample {
         Sample {
             sample,
-            content_hash: hash,
+            content_hash: hash.into(),
             class_id,
             split,
             width: 10 + sample,

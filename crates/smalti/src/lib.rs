@@ -7,6 +7,7 @@
 //! | settings: flags over files over presets | [`recipe`], [`presets`] |
 //! | the stages of the pipeline | [`stages`], [`run`] |
 //! | students on a set, several seeds | [`students`], [`sources`] |
+//! | soft labels: who says them, and what was said | [`teachers`] |
 //! | methods against each other | [`bench`] |
 //! | the page | [`report`] |
 //! | images without a download | [`demo`] |
@@ -25,6 +26,7 @@ pub mod run;
 pub mod sources;
 pub mod stages;
 pub mod students;
+pub mod teachers;
 pub mod ui;
 
 /// The README's code is compiled with the tests.

@@ -8,7 +8,8 @@ use smalti_data::mosaic::Layout;
 use smalti_data::scan;
 use smalti_data::source::{Source, SourceOptions};
 use smalti_data::store::{Budget, Fit, ImageStore};
-use smalti_data::tables::{Sample, Samples, Split};
+use smalti_data::tables::{ContentHash, Sample, Samples, Split};
+use smalti_data::write::source_hash;
 use std::collections::HashSet;
 use std::path::Path;
 
@@ -84,7 +85,7 @@ pub struct TrainSet {
     /// Bytes of their labels.
     pub label_bytes: u64,
     /// Content hashes of the source images that the set shows.
-    shown: HashSet<u128>,
+    shown: HashSet<ContentHash>,
 }
 
 impl TrainSet {
@@ -135,6 +136,11 @@ impl TrainSet {
         self.scanned.samples.bad().count()
     }
 
+    /// The hash of its images in their order: soft labels belong to these images.
+    pub fn hash(&self) -> String {
+        source_hash(&self.scanned.samples)
+    }
+
     /// Decodes the images.
     ///
     /// # Errors
@@ -156,9 +162,9 @@ fn layout_of(manifest: &Manifest, size: Option<u32>) -> Result<Layout> {
     }
 }
 
-fn hashes_of(manifest: &Manifest) -> HashSet<u128> {
+fn hashes_of(manifest: &Manifest) -> HashSet<ContentHash> {
     let tiles = manifest.images.iter().flat_map(|image| &image.tiles);
-    tiles.filter_map(|tile| u128::from_str_radix(&tile.content_hash, 16).ok()).collect()
+    tiles.filter_map(|tile| ContentHash::parse(&tile.content_hash)).collect()
 }
 
 /// Images to measure on.
@@ -236,6 +242,11 @@ impl TestSet {
     /// Images left out because they do not decode.
     pub fn skipped(&self) -> usize {
         self.scanned.samples.bad().count()
+    }
+
+    /// The hash of its images in their order: soft labels belong to these images.
+    pub fn hash(&self) -> String {
+        source_hash(&self.scanned.samples)
     }
 
     /// Decodes the images to `size` px.

@@ -9,13 +9,17 @@ use serde::{Deserialize, Serialize};
 use smalti_data::crop::CropRange;
 use smalti_data::store::{Fit, ImageStore};
 use smalti_learn::augment::{AUGMENTS, Augment};
-use smalti_learn::batch::{IMAGENET, Views};
+use smalti_learn::batch::Views;
+use smalti_learn::distort::{DISTORTS, Distort};
 use smalti_learn::engine::Engine;
+use smalti_learn::labels::{LabelKind, Labels};
+use smalti_learn::mix::{MIXES, Mix};
 use smalti_learn::nets::{Network, full_name};
 use smalti_learn::optim::OptimiserSpec;
-use smalti_learn::protocols::{PROTOCOLS, Protocol};
-use smalti_learn::student::{self, StudentResult};
-use smalti_learn::train::{Length, TrainSpec, step_count};
+use smalti_learn::protocols::{Batch, Constants, Crop, Duration, PROTOCOLS, Protocol};
+use smalti_learn::schedule::{Length, Rate};
+use smalti_learn::student::{self, Checks, StudentResult, Task};
+use smalti_learn::train::{TrainSpec, step_count};
 
 /// Training settings as far as they were given.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -37,6 +41,10 @@ pub struct TrainingRecipe {
     pub learning_rate: Option<f64>,
     /// Smallest area of a crop, as a part of its tile or image.
     pub crop_min: Option<f64>,
+    /// What happens to a view after crop and flip.
+    pub distort: Option<String>,
+    /// Whether the images of a step are mixed.
+    pub mix: Option<String>,
 }
 
 /// Complete training settings; they stand beside every number.
@@ -49,16 +57,41 @@ pub struct Training {
     pub protocol: String,
     /// Update rule.
     pub optimiser: OptimiserSpec,
+    /// How the learning rate moves.
+    pub rate: Rate,
     /// Images per step.
-    pub batch: u32,
+    pub batch: Batch,
     /// How long.
-    pub length: Length,
+    pub length: Duration,
     /// What a step sees.
     pub augment: Augment,
     /// Range of the crops.
-    pub crop: CropRange,
+    pub crop: Crop,
+    /// What happens to a view then.
+    pub distort: Distort,
+    /// Whether the images of a step are mixed.
+    pub mix: Mix,
+    /// Mean and standard deviation of the pixels.
+    pub constants: Constants,
+    /// What is learnt from.
+    pub labels: LabelKind,
     /// How test images are fitted.
     pub fit: Fit,
+    /// When students are measured besides after the last step.
+    pub checks: Option<Checks>,
+}
+
+/// What a set decides about its training.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SetFacts {
+    /// Stored images.
+    pub images: usize,
+    /// Classes.
+    pub classes: usize,
+    /// Tiles of a side of each image.
+    pub grid: u32,
+    /// Side of the images in pixels.
+    pub size: u32,
 }
 
 /// Network unless told otherwise: the benchmark's.
@@ -86,19 +119,27 @@ impl TrainingRecipe {
             (Some(_), Some(_)) => {
                 return Err(usage("both images seen and epochs are given", "give --images-seen or --epochs, not both"));
             }
-            (Some(seen), None) => Length::ImagesSeen(seen),
-            (None, Some(epochs)) => Length::Epochs(epochs),
+            (Some(seen), None) => Duration::Fixed(Length::ImagesSeen(seen)),
+            (None, Some(epochs)) => Duration::Fixed(Length::Epochs(epochs)),
             (None, None) => protocol.length,
         };
-        let batch = self.batch.unwrap_or(protocol.batch);
-        if batch == 0 || matches!(length, Length::ImagesSeen(0) | Length::Epochs(0)) {
+        let batch = self.batch.map_or(protocol.batch, Batch::Fixed);
+        if batch == Batch::Fixed(0) || matches!(length, Duration::Fixed(Length::ImagesSeen(0) | Length::Epochs(0))) {
             return Err(usage("a student of no step learns nothing", "give --images-seen and --batch above 0"));
         }
-        let crop = match self.crop_min {
-            Some(min) => CropRange { scale: (min, 1.0), ..protocol.crop },
-            None => protocol.crop,
+        let crop = self.crop_min.map_or(protocol.crop, |min| crops_from(protocol.crop, min));
+        crop.of(1).check()?;
+        let mix = match self.mix.as_deref() {
+            None => protocol.mix,
+            Some(name) => Mix::parse(name).ok_or_else(|| unknown("mixing", name, MIXES.iter().map(|m| m.name)))?,
         };
-        crop.check()?;
+        let distort = match self.distort.as_deref() {
+            None => protocol.distort,
+            Some(name) => {
+                Distort::parse(name).ok_or_else(|| unknown("distortion", name, DISTORTS.iter().map(|d| d.name)))?
+            }
+        };
+        let student = full_name(self.student.as_deref().unwrap_or(STUDENT));
         let optimiser = match self.learning_rate {
             Some(rate) if rate > 0.0 && rate.is_finite() => protocol.optimiser.with_learning_rate(rate),
             Some(rate) => {
@@ -107,49 +148,79 @@ impl TrainingRecipe {
                     "give --learning-rate 0.001, say",
                 ));
             }
-            None => protocol.optimiser,
+            None => protocol.optimiser_for(&student),
         };
-        let student = full_name(self.student.as_deref().unwrap_or(STUDENT));
         Ok(Training {
             student,
             protocol: protocol.name.to_owned(),
             optimiser,
+            rate: protocol.rate,
             batch,
             length,
             augment,
             crop,
+            distort,
+            mix,
+            constants: protocol.constants,
+            labels: protocol.labels,
             fit: protocol.fit,
+            checks: protocol.checks,
         })
     }
 }
 
+/// The range from another smallest area on.
+pub fn crops_from(crop: Crop, min: f64) -> Crop {
+    Crop::Fixed(CropRange { scale: (min, 1.0), ..crop.of(1) })
+}
+
 impl Training {
-    /// What the loop needs for one seed; `name` is used in errors.
-    pub fn spec(&self, name: &str, seed: u64) -> TrainSpec {
+    /// What the loop needs for one seed on a set; `name` is used in errors.
+    pub fn spec(&self, name: &str, seed: u64, set: SetFacts) -> TrainSpec {
         TrainSpec {
             stage: format!("student {} on {name} seed {seed}", self.student),
             optimiser: self.optimiser,
-            batch: self.batch,
-            length: self.length,
-            views: Views { augment: self.augment, range: self.crop, seed },
-            normalise: IMAGENET,
+            rate: self.rate,
+            batch: self.batch.of(set.images, set.classes),
+            length: self.length.of(set.images, set.classes),
+            views: Views { augment: self.augment, range: self.crop.of(set.grid), distort: self.distort, seed },
+            mix: self.mix,
+            normalise: self.constants.of(set.classes, set.size),
             seed,
         }
     }
 
-    /// Images that a student sees on a set of so many.
-    pub fn images_seen(&self, images: usize) -> u64 {
-        match self.length {
-            Length::Epochs(epochs) => u64::from(epochs) * images as u64,
-            Length::ImagesSeen(seen) => seen / u64::from(self.batch) * u64::from(self.batch),
+    /// Images that a student sees on a set.
+    pub fn images_seen(&self, set: SetFacts) -> u64 {
+        let batch = u64::from(self.batch.of(set.images, set.classes));
+        match self.length.of(set.images, set.classes) {
+            Length::Epochs(epochs) => u64::from(epochs) * set.images as u64,
+            Length::ImagesSeen(seen) => (seen / batch).max(1) * batch,
         }
+    }
+
+    /// How the views of a step are drawn, in words.
+    pub fn describe_views(&self) -> String {
+        format!(
+            "{}, {}, then {}, mixing {}",
+            self.augment.name(),
+            self.crop.describe(),
+            self.distort.name(),
+            self.mix.describe()
+        )
     }
 
     /// The settings in words, for tables and pages.
     pub fn describe(&self) -> Vec<(String, String)> {
         let length = match self.length {
-            Length::Epochs(epochs) => format!("{epochs} epochs, learning rate changed per epoch"),
-            Length::ImagesSeen(seen) => format!("{} seen, learning rate changed per step", count(seen, "image")),
+            Duration::Minimax => {
+                "3,000, 2,000, 1,500, 1,000, 500 or 300 epochs for up to 1, 10, 50, 200, 500 and more images per class"
+                    .to_owned()
+            }
+            Duration::Fixed(Length::Epochs(epochs)) => format!("{epochs} epochs, learning rate changed per epoch"),
+            Duration::Fixed(Length::ImagesSeen(seen)) => {
+                format!("{} seen, learning rate changed per step", count(seen, "image"))
+            }
         };
         let optimiser = match self.optimiser {
             OptimiserSpec::AdamW { learning_rate, weight_decay } => {
@@ -161,22 +232,26 @@ impl Training {
                 format!("SGD, learning rate {learning_rate}, momentum {momentum}, weight decay {weight_decay}")
             }
         };
+        let checks = self.checks.map_or(String::new(), |checks| {
+            let from = 100.0 * checks.from;
+            format!("; besides, the best of every {} epochs from {from:.0} % on", checks.every)
+        });
         let fit = match self.fit {
             Fit::Whole => "whole test images resized",
             Fit::Centre => "test images resized to 8/7 of the size, then the centre",
+            Fit::Cover => "the shorter side of test images resized to the size, then the centre",
         };
         [
             ("protocol", self.protocol.clone()),
             ("student", self.student.clone()),
             ("optimiser", optimiser),
-            ("schedule", format!("{length}; half a cosine, no warm-up")),
-            ("batch", self.batch.to_string()),
-            (
-                "augmentation",
-                format!("{}, crops of {} to {} of the area", self.augment.name(), self.crop.scale.0, self.crop.scale.1),
-            ),
-            ("loss", "cross-entropy with hard labels".to_owned()),
-            ("measured", format!("{fit}, after the last step")),
+            ("schedule", format!("{length}; {}", self.rate.describe())),
+            ("batch", self.batch.describe()),
+            ("augmentation", format!("{}, {}", self.augment.name(), self.crop.describe())),
+            ("then", self.distort.name().to_owned()),
+            ("mixing", self.mix.describe()),
+            ("loss", self.labels.describe()),
+            ("measured", format!("{fit}, after the last step{checks}")),
         ]
         .map(|(name, value)| (name.to_owned(), value))
         .to_vec()
@@ -227,13 +302,16 @@ pub fn train_one(
     name: &str,
     training: &Training,
     (train, test, classes): (&ImageStore, &ImageStore, usize),
+    labels: &mut Labels,
     seed: u64,
     engine: &Engine,
     ui: &Ui,
 ) -> Result<(StudentResult, Network)> {
-    let bar = ui.progress("train", &format!("{name} seed {seed}"), training.images_seen(train.len()), "images");
-    let spec = training.spec(name, seed);
-    let outcome = student::run(&training.student, classes, train, test, &spec, engine, &|n| bar.add(n))?;
+    let set = SetFacts::of(train, classes);
+    let bar = ui.progress("train", &format!("{name} seed {seed}"), training.images_seen(set), "images");
+    let spec = training.spec(name, seed, set);
+    let task = Task { network: &training.student, classes, train, test, spec: &spec, checks: training.checks };
+    let outcome = student::run(&task, labels, engine, &|n| bar.add(n))?;
     bar.done();
     let result = &outcome.0;
     ui.say(
@@ -273,10 +351,18 @@ pub fn summarise(
     }
 }
 
+impl SetFacts {
+    /// Of decoded images.
+    pub fn of(store: &ImageStore, classes: usize) -> SetFacts {
+        SetFacts { images: store.len(), classes, grid: store.tiles().len().isqrt() as u32, size: store.size() }
+    }
+}
+
 /// Says so when the protocol takes too few steps on a small set.
-pub fn warn_of_few_steps(training: &Training, images: usize, ui: &Ui) {
-    let steps = step_count(images, &training.spec("", 0));
-    if steps < FEW_STEPS && matches!(training.length, Length::Epochs(_)) {
+pub fn warn_of_few_steps(training: &Training, set: SetFacts, ui: &Ui) {
+    let images = set.images;
+    let steps = step_count(images, &training.spec("", 0, set));
+    if steps < FEW_STEPS && matches!(training.length, Duration::Fixed(Length::Epochs(_))) {
         ui.warn(format!(
             "protocol `{}` takes only {} on {}; --protocol small, or --images-seen 30000 --batch 50, suits a set of this size",
             training.protocol,
@@ -291,19 +377,23 @@ mod tests {
     use super::*;
     use crate::error::hint_of;
 
+    fn set(images: usize) -> SetFacts {
+        SetFacts { images, classes: 10, grid: 1, size: 32 }
+    }
+
     #[test]
     fn the_default_is_the_benchmarks_protocol() {
         let training = TrainingRecipe::default().settle().expect("complete");
         assert_eq!(
             (training.student.as_str(), training.batch, training.length),
-            ("resnet18", 128, Length::Epochs(300))
+            ("resnet18", Batch::Fixed(128), Duration::Fixed(Length::Epochs(300)))
         );
         assert_eq!(
-            (training.crop.scale, training.augment, training.fit),
+            (training.crop.of(1).scale, training.augment, training.fit),
             ((0.08, 1.0), Augment::Constrained, Fit::Centre)
         );
         // 10,000 images: 79 steps an epoch, as in the paper's notes.
-        assert_eq!(step_count(10_000, &training.spec("x", 0)), 23_700);
+        assert_eq!(step_count(10_000, &training.spec("x", 0, set(10_000))), 23_700);
     }
 
     #[test]
@@ -318,9 +408,9 @@ mod tests {
             ..TrainingRecipe::default()
         };
         let training = recipe.settle().expect("complete");
-        assert_eq!((training.student.as_str(), training.images_seen(7)), ("convnet-3/128-bn", 1000));
+        assert_eq!((training.student.as_str(), training.images_seen(set(7))), ("convnet-3/128-bn", 1000));
         assert_eq!(
-            (training.crop.scale.0, training.optimiser.learning_rate(), training.augment),
+            (training.crop.of(1).scale.0, training.optimiser.learning_rate(), training.augment),
             (0.5, 0.01, Augment::None)
         );
     }
@@ -331,6 +421,7 @@ mod tests {
         for recipe in [
             TrainingRecipe { protocol: Some("hrad".into()), ..base() },
             TrainingRecipe { augment: Some("constraint".into()), ..base() },
+            TrainingRecipe { mix: Some("cutmax".into()), ..base() },
             TrainingRecipe { images_seen: Some(1), epochs: Some(1), ..base() },
             TrainingRecipe { images_seen: Some(0), ..base() },
             TrainingRecipe { batch: Some(0), ..base() },

@@ -64,7 +64,7 @@ impl Golden {
         let row = |(sample, &class_id): (u32, &u32)| Sample {
             sample,
             // Ties have an order of their own, which is neither that of rows nor that of features.
-            content_hash: u128::from(sample.wrapping_mul(0x9E37_79B9)),
+            content_hash: u128::from(sample.wrapping_mul(0x9E37_79B9)).into(),
             class_id,
             split: Split::Train,
             width: 8,

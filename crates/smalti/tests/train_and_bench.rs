@@ -174,7 +174,7 @@ fn a_dry_run_lists_the_cells_and_writes_nothing() {
     let (recipe, out) = (recipe(dir.path()), dir.path().join("out"));
     let (stdout, _) = run(["bench", arg(&recipe), "--out", arg(&out), "--dry-run"], 0);
     assert!(
-        stdout.contains("pca ipc 1 seed 1: convnet-1/4-bn, to do") && stdout.contains("4 cells to do (400"),
+        stdout.contains("pca ipc 1 seed 1: convnet-1/4-bn, small, to do") && stdout.contains("4 cells to do (400"),
         "{stdout}"
     );
     assert!(!out.exists());

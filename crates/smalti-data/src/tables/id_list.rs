@@ -3,7 +3,7 @@
 //! An image is named by its path inside the source (as in `samples.parquet`), by its content hash (32 hexadecimal digits), or by its row
 //! number. Blank lines and lines that begin with `#` are skipped. The order of the lines is the order of preference.
 
-use super::{Reasons, Samples, Selected, Selection, Split, Status};
+use super::{ContentHash, Reasons, Samples, Selected, Selection, Split, Status};
 use crate::error::{Error, Result};
 use crate::files;
 use std::collections::{HashMap, HashSet};
@@ -21,7 +21,7 @@ pub fn is_list(path: &Path) -> bool {
 pub fn write(path: &Path, selection: &Selection, samples: &Samples) -> Result<()> {
     let mut kept: Vec<&Selected> = selection.rows.iter().filter(|row| row.kept).collect();
     kept.sort_by_key(|row| (row.class_id, row.rank_in_class));
-    let hash = |row: u32| format!("{:032x}", samples.rows[row as usize].content_hash);
+    let hash = |row: u32| samples.rows[row as usize].content_hash.to_string();
     let names: Vec<[String; 2]> =
         kept.iter().map(|row| [samples.path(row.sample).into_owned(), hash(row.sample)]).collect();
     let known = Lookup::of(names.iter().flatten().map(String::as_str), samples);
@@ -76,7 +76,7 @@ pub fn read(path: &Path, samples: &Samples) -> Result<Selection> {
 /// What some names mean in a source, found in one pass over it: memory for the names asked for, not for the source.
 struct Lookup {
     by_path: HashMap<String, Rows>,
-    by_hash: HashMap<u128, Rows>,
+    by_hash: HashMap<ContentHash, Rows>,
     len: usize,
 }
 
@@ -97,7 +97,8 @@ impl Rows {
 impl Lookup {
     fn of<'a>(names: impl Iterator<Item = &'a str> + Clone, samples: &Samples) -> Lookup {
         let mut by_path: HashMap<String, Rows> = names.clone().map(|name| (name.to_owned(), Rows::None)).collect();
-        let mut by_hash: HashMap<u128, Rows> = names.filter_map(hash_in).map(|hash| (hash, Rows::None)).collect();
+        let mut by_hash: HashMap<ContentHash, Rows> =
+            names.filter_map(ContentHash::parse).map(|hash| (hash, Rows::None)).collect();
         for sample in &samples.rows {
             if let Some(rows) = by_path.get_mut(&*samples.path(sample.sample)) {
                 rows.add(sample.sample);
@@ -112,7 +113,7 @@ impl Lookup {
     /// The row of one of the names.
     fn row(&self, name: &str) -> std::result::Result<u32, &'static str> {
         let of_path = self.by_path.get(name);
-        let of_hash = hash_in(name).and_then(|hash| self.by_hash.get(&hash));
+        let of_hash = ContentHash::parse(name).and_then(|hash| self.by_hash.get(&hash));
         let of_row = name.parse().ok().filter(|&row: &u32| (row as usize) < self.len).map(Rows::One);
         let meant = [of_path, of_hash].into_iter().flatten().find(|rows| !matches!(rows, Rows::None));
         match meant.copied().or(of_row) {
@@ -121,11 +122,6 @@ impl Lookup {
             Some(Rows::None) | None => Err("is not in the source"),
         }
     }
-}
-
-/// The content hash that a name may be.
-fn hash_in(name: &str) -> Option<u128> {
-    Some(name).filter(|name| name.len() == 32).and_then(|name| u128::from_str_radix(name, 16).ok())
 }
 
 /// Whether a line of the list holds this name as it is.
@@ -141,7 +137,7 @@ mod tests {
     fn samples() -> Samples {
         let row = |(sample, split): (u32, Split)| Sample {
             sample,
-            content_hash: u128::from(sample) + 1,
+            content_hash: (u128::from(sample) + 1).into(),
             class_id: sample % 2,
             split,
             width: 1,

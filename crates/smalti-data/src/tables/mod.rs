@@ -7,18 +7,22 @@
 //! | `trace/seed=S/features.parquet` | sample | [`features`] |
 //! | `scores.parquet` | sample and metric | [`scores`] |
 //! | `selection.parquet` | sample | [`selection`] |
+//! | `LABELS/epoch=E.parquet` | view of an image | [`soft_labels`] |
 //!
 //! [`id_list`] is a selection as plain text. `B3SUMS` beside the tables holds their hashes.
 
+mod content_hash;
 pub mod features;
 pub mod id_list;
 mod paths;
 pub mod samples;
 pub mod scores;
 pub mod selection;
+pub mod soft_labels;
 mod sums;
 pub mod trace;
 
+pub use content_hash::ContentHash;
 pub use features::{FeatureFile, Features};
 pub(crate) use paths::PathList;
 pub use paths::Paths;
@@ -59,8 +63,18 @@ fn write_rows<T>(path: &Path, schema: SchemaRef, rows: &[T], columns: impl Fn(&[
 }
 
 fn write_batches(path: &Path, schema: SchemaRef, batches: impl Iterator<Item = Result<RecordBatch>>) -> Result<()> {
+    write_groups(path, schema, WRITE_ROWS, batches)
+}
+
+/// As [`write_batches`], in row groups of `rows`.
+fn write_groups(
+    path: &Path,
+    schema: SchemaRef,
+    rows: usize,
+    batches: impl Iterator<Item = Result<RecordBatch>>,
+) -> Result<()> {
     let properties = WriterProperties::builder()
-        .set_max_row_group_row_count(Some(WRITE_ROWS))
+        .set_max_row_group_row_count(Some(rows.max(1)))
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
         .set_created_by(format!("smalti {}", env!("CARGO_PKG_VERSION")))
         .build();

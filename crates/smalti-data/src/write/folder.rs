@@ -11,7 +11,7 @@ use crate::mosaic::{self, Layout, Plan, PlannedImage};
 use crate::pixels::{PixelBox, Rgb};
 use crate::resize;
 use crate::source::Source;
-use crate::tables::Samples;
+use crate::tables::{ContentHash, Samples};
 use rayon::prelude::*;
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -92,7 +92,7 @@ impl Job<'_> {
         let name = names::image(folder, image.index, self.image_format.extension());
         let tile = |(&sample, place): (&u32, PixelBox)| TileEntry {
             sample,
-            content_hash: format!("{:032x}", self.samples.rows[sample as usize].content_hash),
+            content_hash: self.samples.rows[sample as usize].content_hash.to_string(),
             place: [place.left, place.top, place.width, place.height],
         };
         ImageEntry {
@@ -175,7 +175,7 @@ impl Job<'_> {
             )
         };
         let bytes = bytes.map_err(|error| changed(format!("no longer reads ({error})")))?;
-        if crate::scan::content_hash(&bytes) != sample.content_hash {
+        if ContentHash::of(&bytes) != sample.content_hash {
             return Err(changed("has other bytes than at the scan".to_owned()));
         }
         let picture = self.source.profile().decode_for(&bytes, place.width, place.height);

@@ -104,7 +104,7 @@ pub struct SetSpec {
 pub fn source_hash(samples: &Samples) -> String {
     let mut hasher = blake3::Hasher::new();
     for sample in &samples.rows {
-        hasher.update(&sample.content_hash.to_be_bytes());
+        hasher.update(&sample.content_hash.bytes());
     }
     hasher.finalize().to_hex().to_string()
 }

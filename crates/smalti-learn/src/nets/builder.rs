@@ -1,9 +1,11 @@
 //! Parameters with PyTorch's initial distributions, drawn from our own generator.
 
-use super::layers::{Conv, ConvNorm, Geometry, Linear, Norm, Statistics, channels_last};
+use super::layers::{Conv, ConvNorm, Geometry, LayerNorm, Linear, Norm, Statistics, channels_last};
+use super::noise::{Dropout, Noise};
 use crate::engine::Engine;
 use rayon::prelude::*;
 use smalti_data::random::{Stage, Stream};
+use std::rc::Rc;
 use tch::{Device, Kind, Tensor};
 
 /// What a parameter is, which decides weight decay.
@@ -15,6 +17,15 @@ pub enum Role {
     Bias,
     /// Scale of a normalisation layer.
     Scale,
+}
+
+/// Whether a linear layer has a bias.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Bias {
+    /// One that starts at 0.
+    Zero,
+    /// None.
+    None,
 }
 
 /// A trainable fp32 tensor.
@@ -34,6 +45,7 @@ const DRAWN_TOGETHER: usize = 1 << 14;
 pub(super) struct Builder {
     params: Vec<Param>,
     buffers: Vec<(String, Tensor)>,
+    noise: Rc<Noise>,
     seed: u64,
     device: Device,
     kind: Kind,
@@ -41,11 +53,12 @@ pub(super) struct Builder {
 
 impl Builder {
     pub fn new(seed: u64, engine: &Engine) -> Builder {
-        Builder { params: Vec::new(), buffers: Vec::new(), seed, device: engine.device, kind: engine.kind }
+        let noise = Rc::new(Noise::new(seed));
+        Builder { params: Vec::new(), buffers: Vec::new(), noise, seed, device: engine.device, kind: engine.kind }
     }
 
-    pub fn finish(self) -> (Vec<Param>, Vec<(String, Tensor)>) {
-        (self.params, self.buffers)
+    pub fn finish(self) -> (Vec<Param>, Vec<(String, Tensor)>, Rc<Noise>) {
+        (self.params, self.buffers, self.noise)
     }
 
     /// Numbers for the next parameter; its streams are keyed by (seed, part, number of the parameter).
@@ -74,13 +87,29 @@ impl Builder {
         (inputs, outputs): (i64, i64),
         geometry: Geometry,
     ) -> ConvNorm {
-        let fan_out = outputs * geometry.kernel * geometry.kernel;
-        let sd = (2.0 / fan_out as f64).sqrt();
-        let values = self.draw((inputs * fan_out) as usize, |stream| sd * stream.normal());
-        let shape = [outputs, inputs, geometry.kernel, geometry.kernel];
-        let weight = self.add(format!("{conv}.weight"), values, &shape, Role::Weight);
+        let weight = self.kaiming(conv, (inputs, outputs), geometry);
         let conv = Conv { weight, bias: None, geometry, kind: self.kind };
         ConvNorm { conv, norm: self.batch_norm(norm, outputs) }
+    }
+
+    /// The same weights with a bias of 0 and no norm.
+    pub fn conv_kaiming_biased(&mut self, name: &str, (inputs, outputs): (i64, i64), geometry: Geometry) -> Conv {
+        let weight = self.kaiming(name, (inputs, outputs), geometry);
+        let bias = Some(self.zeros(format!("{name}.bias"), outputs));
+        Conv { weight, bias, geometry, kind: self.kind }
+    }
+
+    fn kaiming(&mut self, name: &str, (inputs, outputs): (i64, i64), geometry: Geometry) -> Tensor {
+        let Geometry { kernel, groups, .. } = geometry;
+        let fan_out = outputs * kernel * kernel;
+        let sd = (2.0 / fan_out as f64).sqrt();
+        let inputs = inputs / groups;
+        let values = self.draw((inputs * fan_out) as usize, |stream| sd * stream.normal());
+        self.add(format!("{name}.weight"), values, &[outputs, inputs, kernel, kernel], Role::Weight)
+    }
+
+    fn zeros(&mut self, name: String, count: i64) -> Tensor {
+        self.add(name, vec![0.0; count as usize], &[count], Role::Bias)
     }
 
     /// A convolution with bias and PyTorch's default initialisation.
@@ -94,7 +123,48 @@ impl Builder {
     /// A linear layer with PyTorch's default initialisation.
     pub fn linear(&mut self, name: &str, inputs: i64, outputs: i64) -> Linear {
         let (weight, bias) = self.default_pair(name, inputs, outputs, &[outputs, inputs]);
+        Linear { weight, bias: Some(bias) }
+    }
+
+    /// A linear layer whose weights are drawn by `sample`, with a bias of 0 or none.
+    pub fn linear_drawn(
+        &mut self,
+        name: &str,
+        (inputs, outputs): (i64, i64),
+        bias: Bias,
+        sample: impl Fn(&mut Stream) -> f64 + Sync,
+    ) -> Linear {
+        let values = self.draw((inputs * outputs) as usize, sample);
+        let weight = self.add(format!("{name}.weight"), values, &[outputs, inputs], Role::Weight);
+        let bias = match bias {
+            Bias::Zero => Some(self.zeros(format!("{name}.bias"), outputs)),
+            Bias::None => None,
+        };
         Linear { weight, bias }
+    }
+
+    /// A table of learned numbers that are no weights of a layer, N(0, sd²).
+    pub fn table(&mut self, name: &str, shape: [i64; 2], sd: f64) -> Tensor {
+        let values = self.draw((shape[0] * shape[1]) as usize, |stream| sd * stream.normal());
+        self.add(name.to_owned(), values, &shape, Role::Bias)
+    }
+
+    /// A tensor that is kept with the weights and never changes.
+    pub fn constant(&mut self, name: &str, tensor: &Tensor) -> Tensor {
+        let tensor = tensor.to_device(self.device);
+        self.buffers.push((name.to_owned(), tensor.shallow_clone()));
+        tensor
+    }
+
+    /// Normalisation over the last dimension.
+    pub fn layer_norm(&mut self, name: &str, channels: i64) -> LayerNorm {
+        let (scale, shift) = self.affine(name, channels);
+        LayerNorm { scale, shift }
+    }
+
+    /// A layer that leaves out a part of what it sees while training.
+    pub fn dropout(&mut self, rate: f64) -> Dropout {
+        Dropout::new(rate, &self.noise)
     }
 
     fn default_pair(&mut self, name: &str, fan_in: i64, outputs: i64, shape: &[i64]) -> (Tensor, Tensor) {

@@ -62,7 +62,7 @@ fn build(name: &str, builder: &mut Builder, shape: Shape) -> Option<Box<dyn Body
     if side == 0 {
         return None;
     }
-    let geometry = Geometry { kernel: 3, stride: 1, padding: 1 };
+    let geometry = Geometry::centred(3, 1);
     let blocks = (0..spec.depth)
         .map(|block| {
             let inputs = if block == 0 { 3 } else { spec.width };

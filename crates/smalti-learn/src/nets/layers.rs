@@ -6,15 +6,28 @@ use tch::{Kind, Tensor};
 const EPSILON: f64 = 1e-5;
 const MOMENTUM: f64 = 0.1;
 
-/// Kernel, stride and zero padding of a convolution, equal in both directions.
+/// Kernel, stride and zero padding of a convolution, equal in both directions, and into how many groups its channels fall.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Geometry {
     pub kernel: i64,
     pub stride: i64,
     pub padding: i64,
+    pub groups: i64,
 }
 
-/// A convolution. Weight [O, I, K, K] and bias `[O]` are fp32 masters, cast to `kind` at each use.
+impl Geometry {
+    /// An odd kernel that keeps the size, over all channels, at every `stride`-th place.
+    pub fn centred(kernel: i64, stride: i64) -> Geometry {
+        Geometry { kernel, stride, padding: (kernel - 1) / 2, groups: 1 }
+    }
+
+    /// The same for each channel on its own.
+    pub fn depthwise(kernel: i64, stride: i64, channels: i64) -> Geometry {
+        Geometry { groups: channels, ..Geometry::centred(kernel, stride) }
+    }
+}
+
+/// A convolution. Weight [O, I / groups, K, K] and bias `[O]` are fp32 masters, cast to `kind` at each use.
 pub(super) struct Conv {
     pub weight: Tensor,
     pub bias: Option<Tensor>,
@@ -24,26 +37,27 @@ pub(super) struct Conv {
 
 impl Conv {
     /// [B, I, H, W] to [B, O, H', W'], in the engine's kind.
-    fn forward(&self, x: &Tensor) -> Tensor {
+    pub fn forward(&self, x: &Tensor) -> Tensor {
         self.apply(x, &self.weight, self.bias.as_ref())
     }
 
     fn apply(&self, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Tensor {
-        let Geometry { stride, padding, .. } = self.geometry;
+        let Geometry { stride, padding, groups, .. } = self.geometry;
         let bias = bias.map(|b| b.to_kind(self.kind));
-        x.conv2d(&weight.to_kind(self.kind), bias, [stride, stride], [padding, padding], [1, 1], 1)
+        x.conv2d(&weight.to_kind(self.kind), bias, [stride, stride], [padding, padding], [1, 1], groups)
     }
 }
 
 pub(super) struct Linear {
     pub weight: Tensor,
-    pub bias: Tensor,
+    pub bias: Option<Tensor>,
 }
 
 impl Linear {
-    /// [B, F] to [B, C], fp32.
+    /// [.., F] to [.., C], in the kind of `x`.
     pub fn forward(&self, x: &Tensor) -> Tensor {
-        x.linear(&self.weight, Some(&self.bias))
+        let kind = x.kind();
+        x.linear(&self.weight.to_kind(kind), self.bias.as_ref().map(|bias| bias.to_kind(kind)))
     }
 }
 
@@ -77,6 +91,20 @@ impl Norm {
             }
             Statistics::Instance { channels } => x.group_norm(*channels, scale, shift, EPSILON, false),
         }
+    }
+}
+
+/// Normalisation over the last dimension. Scale and shift `[C]` are fp32, and so is the arithmetic.
+pub(super) struct LayerNorm {
+    pub scale: Tensor,
+    pub shift: Tensor,
+}
+
+impl LayerNorm {
+    /// [.., C] to the same.
+    pub fn forward(&self, x: &Tensor) -> Tensor {
+        let plain = x.to_kind(Kind::Float);
+        plain.layer_norm(self.scale.size(), Some(&self.scale), Some(&self.shift), EPSILON, false).to_kind(x.kind())
     }
 }
 
@@ -120,7 +148,7 @@ mod tests {
     use super::*;
     use crate::engine::{Engine, Precision};
 
-    const PLAIN: Geometry = Geometry { kernel: 3, stride: 1, padding: 1 };
+    const PLAIN: Geometry = Geometry { kernel: 3, stride: 1, padding: 1, groups: 1 };
 
     fn engines() -> Vec<Engine> {
         [Precision::F32, Precision::Bf16].into_iter().filter_map(|p| Engine::start(p, 0).ok()).collect()

@@ -2,15 +2,23 @@
 
 mod builder;
 mod convnet;
+mod efficientnet;
 mod layers;
+mod mobilenet;
+mod noise;
 mod resnet;
+mod swin;
 
 pub use builder::{Param, Role};
+pub(crate) use layers::channels_last;
+pub use noise::NoiseStrength;
 
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use builder::Builder;
+use noise::Noise;
 use smalti_data::store::ImageStore;
+use std::rc::Rc;
 use tch::{Kind, Tensor};
 
 /// Whether normalisation uses the batch (and updates running statistics) or the running statistics.
@@ -36,7 +44,8 @@ pub struct Family {
 }
 
 /// All families.
-pub const FAMILIES: &[Family] = &[convnet::FAMILY, resnet::FAMILY];
+pub const FAMILIES: &[Family] =
+    &[convnet::FAMILY, resnet::FAMILY, mobilenet::FAMILY, efficientnet::FAMILY, swin::FAMILY];
 
 /// What the network must fit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,6 +81,7 @@ pub struct Network {
     params: Vec<Param>,
     buffers: Vec<(String, Tensor)>,
     body: Box<dyn Body>,
+    noise: Rc<Noise>,
     kind: Kind,
 }
 
@@ -91,8 +101,13 @@ impl Network {
             let names: Vec<_> = FAMILIES.iter().map(|f| f.grammar).collect();
             Error::input(format!("there is no network `{name}` for {} px", shape.size), names.join("; "))
         })?;
-        let (params, buffers) = builder.finish();
-        Ok(Network { name: full_name(name), shape, params, buffers, body, kind: engine.kind })
+        let (params, buffers, noise) = builder.finish();
+        Ok(Network { name: full_name(name), shape, params, buffers, body, noise, kind: engine.kind })
+    }
+
+    /// Whether dropout and stochastic depth leave anything out in training; they do until told otherwise.
+    pub fn set_noise(&self, strength: NoiseStrength) {
+        self.noise.set(strength);
     }
 
     /// Trainable tensors in definition order.
@@ -137,6 +152,9 @@ impl Network {
 
     /// Runs the network on normalised images [B, 3, S, S] of any kind, fastest in the engine's kind and channels-last storage.
     pub fn forward(&self, images: &Tensor, mode: Mode) -> Output {
+        if mode == Mode::Train {
+            self.noise.next_pass();
+        }
         let features = self.body.features(&images.to_kind(self.kind), mode);
         Output { logits: self.body.head(&features), features }
     }
@@ -169,6 +187,10 @@ mod tests {
             ("resnet18-small", 11_181_642 - 3 * 64 * (49 - 9)),
             ("resnet34", 21_289_802),
             ("resnet50", 23_528_522),
+            ("resnet101", 42_520_650),
+            ("mobilenet_v2", 2_236_682),
+            ("efficientnet_b0", 4_020_358),
+            ("swin_t", 27_527_044),
         ];
         let examples = FAMILIES.iter().flat_map(|family| family.examples);
         assert!(examples.eq(counts.iter().map(|(name, _)| name)), "every example is in this table");

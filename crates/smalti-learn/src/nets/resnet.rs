@@ -1,4 +1,4 @@
-//! ResNet-18/34/50 (He et al., CVPR 2016) with torchvision's parameter names, and the stem for small images.
+//! ResNet-18/34/50/101 (He et al., CVPR 2016) with torchvision's parameter names, and the stem for small images.
 //!
 //! `-small` replaces the 7x7 stride-2 convolution and the max-pool by one 3x3 stride-1 convolution, as the field does at 32 and 64 px.
 
@@ -8,10 +8,10 @@ use super::{Body, Family, Mode, Shape};
 use tch::{Kind, Tensor};
 
 pub(super) const FAMILY: Family = Family {
-    grammar: "resnet18, resnet34, resnet50, each with -small for a 3x3 stem without max-pool",
+    grammar: "resnet18, resnet34, resnet50, resnet101, each with -small for a 3x3 stem without max-pool",
     about: "torchvision's residual networks; -small keeps the resolution of 32 and 64 px images in the stem",
     paper: "arXiv 1512.03385",
-    examples: &["resnet18", "resnet18-small", "resnet34", "resnet50"],
+    examples: &["resnet18", "resnet18-small", "resnet34", "resnet50", "resnet101"],
     build,
 };
 
@@ -34,13 +34,10 @@ fn build(name: &str, builder: &mut Builder, shape: Shape) -> Option<Box<dyn Body
         "resnet18" => ([2, 2, 2, 2], 1),
         "resnet34" => ([3, 4, 6, 3], 1),
         "resnet50" => ([3, 4, 6, 3], 4),
+        "resnet101" => ([3, 4, 23, 3], 4),
         _ => return None,
     };
-    let stem_geometry = if small {
-        Geometry { kernel: 3, stride: 1, padding: 1 }
-    } else {
-        Geometry { kernel: 7, stride: 2, padding: 3 }
-    };
+    let stem_geometry = if small { Geometry::centred(3, 1) } else { Geometry::centred(7, 2) };
     let stem = builder.conv_kaiming(("conv1", "bn1"), (3, 64), stem_geometry);
     let mut inputs = 64;
     let mut blocks = Vec::new();
@@ -59,8 +56,8 @@ fn build(name: &str, builder: &mut Builder, shape: Shape) -> Option<Box<dyn Body
 
 fn block(builder: &mut Builder, path: &str, inputs: i64, width: i64, expansion: i64, stride: i64) -> Block {
     let outputs = width * expansion;
-    let plain = Geometry { kernel: 3, stride: 1, padding: 1 };
-    let point = Geometry { kernel: 1, stride: 1, padding: 0 };
+    let plain = Geometry::centred(3, 1);
+    let point = Geometry::centred(1, 1);
     // torchvision puts the stride of a bottleneck on its 3x3 convolution (ResNet v1.5).
     let plan = if expansion == 1 {
         vec![(inputs, width, Geometry { stride, ..plain }), (width, width, plain)]

@@ -22,6 +22,7 @@ pub use choice::{Balance, Choice, rule};
 
 use crate::metrics::HardEnd;
 use crate::points::Points;
+use rayon::prelude::*;
 
 /// What a rule decides by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,7 +74,7 @@ impl Class<'_> {
     /// Positions, easiest first; equal samples stay in the order in which ties break.
     fn easiest_first(&self) -> Vec<u32> {
         let mut order: Vec<u32> = (0..self.len).collect();
-        order.sort_by(|&a, &b| self.hardness[a as usize].total_cmp(&self.hardness[b as usize]));
+        order.par_sort_by(|&a, &b| self.hardness[a as usize].total_cmp(&self.hardness[b as usize]));
         order
     }
 

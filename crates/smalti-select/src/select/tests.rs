@@ -172,7 +172,7 @@ fn on_a_toy_set_easy_drops_the_wrong_labels_and_hard_keeps_them() {
 fn ties_break_by_hash_and_both_zeros_are_one_number() {
     let mut samples = toy(&[4]);
     for (row, hash) in samples.rows.iter_mut().zip([9, 3, 7, 1]) {
-        row.content_hash = hash;
+        row.content_hash = hash.into();
     }
     let scores: Vec<(u32, f32)> = [0.0, -0.0, 0.0, -0.0].iter().zip(0..).map(|(&s, sample)| (sample, s)).collect();
     for name in ["easy-first", "hard-first"] {
@@ -295,7 +295,7 @@ fn one_sample_constant_scores_and_copies_are_no_trouble() {
         assert_eq!((selection.kept_of(0), selection.kept_of(1).len()), (vec![0], 1), "{}", r.name());
     }
     // Copies tie in all but their rows, and the first row comes first.
-    samples.rows.iter_mut().for_each(|row| row.content_hash = 9);
+    samples.rows.iter_mut().for_each(|row| row.content_hash = 9.into());
     let constant: Vec<(u32, f32)> = samples.rows.iter().map(|row| (row.sample, 0.5)).collect();
     let two = budget(2, OnSmallClass::Fewer);
     let easy = rule("easy-first").expect("known");

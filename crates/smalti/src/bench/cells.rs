@@ -1,6 +1,7 @@
 //! Cells: one method, budget, student and seed. A finished cell is a file; a rerun reads it and does nothing.
 
-use super::recipe::{Plan, Row};
+use super::plan::{ALL, Plan, Row};
+use crate::students::Training;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use smalti_data::files;
@@ -12,6 +13,8 @@ use std::path::{Path, PathBuf};
 pub struct Job<'a> {
     /// The method.
     pub row: &'a Row,
+    /// How the student is trained.
+    pub training: &'a Training,
     /// Images per class.
     pub ipc: u32,
     /// Seed of proxies, draw and student.
@@ -53,6 +56,9 @@ pub struct Cell {
     pub exam: Exam,
     /// Percent, after the last step.
     pub top1_percent: f64,
+    /// The best of several measurements on the test images, where the protocol takes some: chosen on what it is measured on, so no result.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub best_top1_percent: Option<f64>,
     /// Percent, after the last step.
     pub top5_percent: f64,
     /// Percent on the hold-out, after the last step: what choices between rows may look at. None without a hold-out.
@@ -60,6 +66,12 @@ pub struct Cell {
     pub holdout_top1_percent: Option<f64>,
     /// Percent by class, none for a class without test images.
     pub class_top1_percent: Vec<Option<f64>>,
+    /// Which test images were right after the last step, in their order: hexadecimal digits of four images each.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub right: String,
+    /// Who said soft labels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub teacher: Option<String>,
     /// Images measured on.
     pub test_images: u64,
     /// Images trained on.
@@ -94,18 +106,41 @@ pub struct Seconds {
 }
 
 /// All results, row by row, budget by budget, seed by seed.
-pub fn jobs(plan: &Plan) -> impl Iterator<Item = (&Row, u32, u64)> {
-    let seeds = plan.recipe.seeds;
-    plan.rows
-        .iter()
-        .flat_map(move |row| plan.recipe.ipc.iter().flat_map(move |&ipc| (0..seeds).map(move |seed| (row, ipc, seed))))
+pub fn jobs(plan: &Plan) -> impl Iterator<Item = Job<'_>> {
+    let of_seed = |row, training, ipc, seed| Job { row, training, ipc, seed, crop_min: 0.0, exam: Exam::Test };
+    groups(plan).flat_map(move |(row, training, ipc)| (0..row.seeds).map(move |seed| of_seed(row, training, ipc, seed)))
+}
+
+/// The results of each row, training and budget, whose cells differ in the seed alone.
+pub fn groups(plan: &Plan) -> impl Iterator<Item = (&Row, &Training, u32)> {
+    plan.rows.iter().flat_map(|row| {
+        let of_training = move |training| row.budgets.iter().map(move |&ipc| (row, training, ipc));
+        row.trainings.iter().flat_map(of_training)
+    })
 }
 
 impl Job<'_> {
+    /// Its name in file names.
+    pub fn name(&self) -> String {
+        let student: String = self.training.student.chars().map(|c| if c == '/' { '_' } else { c }).collect();
+        let Job { row, training, seed, .. } = self;
+        format!("{}-ipc{}-{student}-{}-seed{seed}", row.name, budget_name(self.ipc), training.protocol)
+    }
+
+    /// Its name for people.
+    pub fn title(&self) -> String {
+        let exam = if self.exam == Exam::Holdout { " hold-out" } else { "" };
+        format!("{} ipc {}{exam}", self.row.name, budget_name(self.ipc))
+    }
+
+    /// Where the error of a cell that failed is kept.
+    pub fn failure(&self, out: &Path) -> PathBuf {
+        out.join("cells").join(format!("{}.failed.txt", self.name()))
+    }
+
     /// The file of the finished cell.
     pub fn path(&self, out: &Path) -> PathBuf {
-        let student: String = self.row.training.student.chars().map(|c| if c == '/' { '_' } else { c }).collect();
-        let name = format!("{}-ipc{}-{student}-seed{}", self.row.name, self.ipc, self.seed);
+        let name = self.name();
         match self.exam {
             Exam::Test => out.join("cells").join(format!("{name}.json")),
             Exam::Holdout => out.join("holdout").join(format!("{name}-crop{}.json", self.crop_min)),
@@ -120,6 +155,11 @@ impl Job<'_> {
         let path = self.path(out);
         if path.exists() { read(&path).map(Some) } else { Ok(None) }
     }
+}
+
+/// A budget in file names: its number, or `all`.
+pub fn budget_name(ipc: u32) -> String {
+    if ipc == ALL { "all".to_owned() } else { ipc.to_string() }
 }
 
 fn read(path: &Path) -> Result<Cell> {
@@ -143,8 +183,7 @@ pub fn write(path: &Path, cell: &Cell) -> Result<()> {
 /// When a file is damaged.
 pub fn read_all(plan: &Plan, out: &Path) -> Result<Vec<Cell>> {
     let mut found = Vec::new();
-    for (row, ipc, seed) in jobs(plan) {
-        let job = Job { row, ipc, seed, crop_min: 0.0, exam: Exam::Test };
+    for job in jobs(plan) {
         found.extend(job.finished(out)?);
     }
     Ok(found)

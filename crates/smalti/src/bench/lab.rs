@@ -1,26 +1,30 @@
 //! The real lab: trains proxies once per seed, makes each set once, trains a student per job.
 
-use super::cells::{Cell, Exam, Job, Seconds};
-use super::recipe::Plan;
+use super::cells::{Cell, Exam, Job, Seconds, budget_name};
+use super::evidence;
+use super::plan::{IPC, Origin, Plan, PlannedTeacher};
 use super::runner::Lab;
 use crate::error::failure;
 use crate::pipeline::{Overwrite, make_set};
+use crate::report::bootstrap::Right;
 use crate::run::{Run, working_folder};
 use crate::sources::{Scanned, TestSet, TrainSet, budget, rows};
-use crate::stages::{self, Evidence, Given, ProxyJob};
-use crate::students::{program, train_one};
-use crate::ui::Ui;
+use crate::stages::{self, Evidence, Given};
+use crate::students::{SetFacts, Training, crops_from, program, train_one};
+use crate::teachers::{Known, Ready, TeacherFile};
+use crate::ui::{Ui, count};
 use anyhow::Result;
-use smalti_data::files;
+use smalti_data::files::{self, RunLock};
+use smalti_data::manifest::LABEL_BYTES;
 use smalti_data::mosaic::Layout;
-use smalti_data::source::SourceOptions;
+use smalti_data::source::{Source, SourceOptions};
 use smalti_data::store::{Fit, ImageStore};
-use smalti_data::tables::scores::write_scores;
-use smalti_data::tables::{Samples, Selection, Split};
+use smalti_data::tables::{ContentHash, Samples, Selection, Split};
 use smalti_data::write::source_hash;
+use smalti_learn::checkpoint;
 use smalti_learn::engine::{Engine, Precision};
+use smalti_learn::labels::{LabelKind, Labels};
 use smalti_learn::student;
-use smalti_select::{ClassFeatures, Metric, Needs};
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -36,18 +40,28 @@ pub struct Machine {
 
 /// A lab that trains with libtorch.
 pub struct Torch<'a> {
-    plan: &'a Plan,
-    out: &'a Path,
-    engine: Engine,
-    ui: &'a Ui,
+    pub(super) plan: &'a Plan,
+    pub(super) out: &'a Path,
+    pub(super) engine: Engine,
+    pub(super) ui: &'a Ui,
     images: Option<Images>,
+    teacher: Option<Ready>,
 }
 
 /// What every cell shares, decoded once.
-struct Images {
-    source: Scanned,
-    test: ImageStore,
+pub(super) struct Images {
+    pub source: Scanned,
+    test: Vec<(Fit, ImageStore)>,
+    test_set: TestSet,
     holdout: Option<ImageStore>,
+}
+
+/// A set that is ready to be trained on.
+struct Ingredients {
+    train: ImageStore,
+    image_bytes: u64,
+    hard_label_bytes: u64,
+    seconds: f64,
 }
 
 impl<'a> Torch<'a> {
@@ -57,18 +71,20 @@ impl<'a> Torch<'a> {
     /// When the machine cannot compute as asked.
     pub fn open(plan: &'a Plan, out: &'a Path, machine: Machine, ui: &'a Ui) -> Result<Torch<'a>> {
         let engine = Engine::start(machine.precision, machine.threads)?;
-        Ok(Torch { plan, out, engine, ui, images: None })
+        Ok(Torch { plan, out, engine, ui, images: None, teacher: None })
     }
 
-    fn work(&self) -> PathBuf {
+    pub(super) fn work(&self) -> PathBuf {
         self.out.join("work")
     }
 
-    fn fit(&self) -> Fit {
-        self.plan.rows[0].training.fit
+    /// Waits until no other process works on `what`, and keeps others from it until the lock is dropped.
+    pub(super) fn alone(&self, what: &str) -> Result<RunLock> {
+        let folder = self.work().join("locks").join(what);
+        Ok(RunLock::wait(&folder, &|| self.ui.say("wait", format!("another process works on {what}")))?)
     }
 
-    fn images(&mut self) -> Result<&Images> {
+    pub(super) fn images(&mut self) -> Result<&Images> {
         if self.images.is_none() {
             self.images = Some(self.open_images()?);
         }
@@ -76,6 +92,7 @@ impl<'a> Torch<'a> {
     }
 
     fn open_images(&self) -> Result<Images> {
+        let _alone = self.alone("images")?;
         let options = SourceOptions::default();
         let mut source = Scanned::open(&self.plan.source, &options, self.ui)?;
         stages::hold_out(&mut source.samples, self.plan.recipe.holdout, 0);
@@ -84,10 +101,7 @@ impl<'a> Torch<'a> {
         let elsewhere = self.plan.recipe.test.is_some();
         let scanned = match elsewhere {
             true => Scanned::open(&self.plan.test, &options, self.ui)?,
-            false => Scanned {
-                source: smalti_data::source::Source::open(&self.plan.source, &options)?,
-                samples: source.samples.clone(),
-            },
+            false => Scanned { source: Source::open(&self.plan.source, &options)?, samples: source.samples.clone() },
         };
         if !elsewhere && scanned.samples.usable(Split::Test).next().is_none() {
             let what = format!("`{}` has no test part", self.plan.source.display());
@@ -96,14 +110,27 @@ impl<'a> Torch<'a> {
         keep_source_hash(self.out, &source.samples, elsewhere.then_some(&scanned.samples))?;
         warn_of_leaks(&source.samples, &scanned.samples, elsewhere, self.ui);
         let work = self.work();
-        let test = TestSet::of(scanned, &classes)?.load(self.plan.recipe.size, self.fit(), &budget(&work))?;
+        let test_set = TestSet::of(scanned, &classes)?;
         let held = rows(source.samples.usable(Split::Holdout), |class_id| class_id);
         let layout = Layout::new(1, self.plan.recipe.size)?;
+        // The hold-out is made of training images and is fitted as they are.
         let holdout = match held.is_empty() {
             true => None,
-            false => Some(ImageStore::load(&source.source, &held, &layout, self.fit(), &budget(&work), &|_| ())?),
+            false => Some(ImageStore::load(&source.source, &held, &layout, Fit::Whole, &budget(&work), &|_| ())?),
         };
-        Ok(Images { source, test, holdout })
+        Ok(Images { source, test: Vec::new(), test_set, holdout })
+    }
+
+    /// Decodes the test images as a protocol fits them, once for each way.
+    fn load_test(&mut self, fit: Fit) -> Result<()> {
+        let (size, work) = (self.plan.recipe.size, self.work());
+        self.images()?;
+        let images = self.images.as_mut().expect("opened a line above");
+        if images.test.iter().all(|(known, _)| *known != fit) {
+            let store = images.test_set.load(size, fit, &budget(&work))?;
+            images.test.push((fit, store));
+        }
+        Ok(())
     }
 
     /// Computes the metrics that no row needs, where the recipe asks for some and the scores lack them.
@@ -114,134 +141,148 @@ impl<'a> Torch<'a> {
         if self.plan.recipe.metrics.is_empty() {
             return Ok(());
         }
-        for seed in 0..self.plan.recipe.seeds {
-            self.with_proxies(seed, |lab, folder, proxies| lab.make_scores(folder, proxies))?;
-        }
-        Ok(())
+        (0..self.plan.recipe.seeds).try_for_each(|seed| evidence::complete(self, seed))
     }
 
-    /// Calls `with` with the folder of a seed's scores and its proxies.
-    fn with_proxies<T>(&mut self, seed: u64, with: impl FnOnce(&mut Self, &Path, &ProxyJob) -> Result<T>) -> Result<T> {
-        let plan = self.plan;
-        let folder = self.out.join("scores");
-        let (trace, reports) = (self.work().join("trace"), folder.join("proxies.json"));
-        let seeds = plan.proxy.seeds_for(seed);
-        let proxies = ProxyJob {
-            proxy: &plan.proxy,
-            leaves: stages::leaves(plan.metrics.iter(), plan.rows.iter().map(|row| &row.choice)),
-            seeds: &seeds,
-            trace: &trace,
-            reports: &reports,
+    /// The set of a job, decoded, with the seconds that making it took.
+    fn ingredients(&mut self, job: &Job, evidence: &Evidence) -> Result<Ingredients> {
+        let scratch = self.work();
+        let set = match &job.row.origin {
+            Origin::Full => return self.everything(),
+            Origin::External { path, class_map } => {
+                let path = self.out.join(path.replace(IPC, &budget_name(job.ipc)));
+                let class_map = class_map.as_ref().map(|list| self.out.join(list));
+                let options = SourceOptions { class_map, ..SourceOptions::default() };
+                (TrainSet::open(&path, &options, Some(self.plan.recipe.size), self.ui)?, 0.0)
+            }
+            Origin::Made(_) => self.made(job, evidence)?,
         };
-        with(self, &scores_folder(self.out, seed), &proxies)
-    }
-
-    /// What the rule of a job decides by: from OUT/scores and the trace of the proxies, which are trained where something is missing.
-    fn evidence(&mut self, job: &Job) -> Result<Evidence> {
-        let needs = job.row.choice.rule.needs;
-        if needs == Needs::Nothing {
-            return Ok(Evidence::default());
-        }
-        self.with_proxies(job.seed, |lab, folder, proxies| {
-            let scores = match &job.row.metric {
-                Some(metric) => {
-                    lab.make_scores(folder, proxies)?;
-                    Some(stages::given_scores(&file_of(folder, metric), &metric.name, Some(metric.hard))?)
-                }
-                None => None,
-            };
-            let features = match needs.features() && !lab.selection(job).exists() {
-                true => {
-                    lab.train(proxies)?;
-                    Some(ClassFeatures::open(proxies.trace, proxies.seeds)?)
-                }
-                false => None,
-            };
-            Ok(Evidence { scores, features, proxy_seconds: proxies.seconds()? })
+        let (set, seconds) = set;
+        let images = self.images()?;
+        check_classes(&set.classes, images.source.source.classes(), &job.row.name)?;
+        Ok(Ingredients {
+            train: set.load(&budget(&scratch))?,
+            image_bytes: set.image_bytes,
+            hard_label_bytes: set.label_bytes,
+            seconds,
         })
     }
 
-    /// Computes the metrics of the plan that lack their file, all in one pass over the trace.
-    fn make_scores(&mut self, folder: &Path, proxies: &ProxyJob) -> Result<()> {
-        let missing: Vec<&Metric> = self.plan.metrics.iter().filter(|m| !file_of(folder, m).exists()).collect();
-        if missing.is_empty() {
-            return Ok(());
-        }
-        self.train(proxies)?;
-        for scored in smalti_select::scores(proxies.trace, proxies.seeds, &missing)? {
-            let path = folder.join(format!("{}.parquet", scored.metric));
-            write_scores(&path, vec![scored])?;
-        }
-        Ok(())
+    /// All training images but the hold-out.
+    fn everything(&mut self) -> Result<Ingredients> {
+        let (size, work) = (self.plan.recipe.size, self.work());
+        let Images { source, .. } = self.images()?;
+        let wanted = rows(source.samples.usable(Split::Train), |class_id| class_id);
+        let layout = Layout::new(1, size)?;
+        let train = ImageStore::load(&source.source, &wanted, &layout, Fit::Whole, &budget(&work), &|_| ())?;
+        let image_bytes = source.samples.usable(Split::Train).map(|sample| u64::from(sample.bytes)).sum();
+        Ok(Ingredients { hard_label_bytes: train.len() as u64 * LABEL_BYTES, train, image_bytes, seconds: 0.0 })
     }
 
-    fn train(&mut self, proxies: &ProxyJob) -> Result<()> {
-        let (engine, ui) = (self.engine, self.ui);
-        let images = self.images()?;
-        stages::train_proxies(proxies, &images.source.source, &images.source.samples, || Ok(engine), ui).map(|_| ())
-    }
-
-    /// Where the choice of a rule that compares features is kept: with it a new machine needs no proxy.
-    fn selection(&self, job: &Job) -> PathBuf {
-        let name = format!("{}-ipc{}-seed{}.parquet", job.row.name, job.ipc, job.seed);
-        self.out.join("selections").join(name)
-    }
-
-    /// The set of a job, made once; with the seconds that making it took.
-    fn set(&mut self, job: &Job, evidence: &Evidence) -> Result<(TrainSet, f64)> {
-        let dir = self.work().join("sets").join(format!("{}-ipc{}-seed{}", job.row.name, job.ipc, job.seed));
-        let ui = self.ui;
-        let size = self.plan.recipe.size;
-        let kept = self.selection(job);
+    /// The set of a job that is made here, made once.
+    fn made(&mut self, job: &Job, evidence: &Evidence) -> Result<(TrainSet, f64)> {
+        let making = job.row.making().expect("a row that is made here");
+        let name = format!("{}-ipc{}-seed{}", job.row.name, job.ipc, job.seed);
+        let dir = self.work().join("sets").join(&name);
+        let kept = evidence::selection(self.out, job);
+        let (ui, size) = (self.ui, self.plan.recipe.size);
+        let _alone = self.alone(&format!("set-{name}"))?;
         let images = self.images()?;
         let start = Instant::now();
+        let compares = making.choice.rule.needs.features();
         if !dir.join(smalti_data::manifest::MANIFEST).exists() {
-            let mut recipe = job.row.recipe.clone();
+            let mut recipe = making.recipe.clone();
             (recipe.ipc, recipe.seed) = (Some(job.ipc), Some(job.seed));
             let settings = recipe.settle(&format!("{}-ipc{}", job.row.name, job.ipc), size)?;
             let run = Run::begin(&dir, Overwrite::Refuse)?;
             run.keep_settings(&settings.to_toml())?;
-            let known = job.row.choice.rule.needs.features() && kept.exists();
-            let given = if known { Given::Selection(kept.clone()) } else { Given::Nothing };
+            let given = if compares && kept.exists() { Given::Selection(kept.clone()) } else { Given::Nothing };
             let (source, samples) = (&images.source.source, &images.source.samples);
             make_set(source, samples, evidence, &settings, &given, &run, ui)?;
         }
-        if job.row.choice.rule.needs.features() && !kept.exists() {
+        if compares && !kept.exists() {
             let class_of = |row: u32| images.source.samples.rows.get(row as usize).map(|sample| sample.class_id);
             let mut selection = Selection::read(&working_folder(&dir).join("selection.parquet"), class_of)?;
             selection.rows.retain(|row| row.kept);
+            let _alone = self.alone("selections")?;
             selection.write(&kept)?;
         }
         let seconds = start.elapsed().as_secs_f64();
         Ok((TrainSet::open(&dir, &SourceOptions::default(), Some(size), ui)?, seconds))
     }
+
+    /// Opens the teacher, which is trained first where the recipe says so.
+    fn ready(&mut self, training: &Training) -> Result<()> {
+        if training.labels == LabelKind::Hard || self.teacher.is_some() {
+            return Ok(());
+        }
+        let file = match self.plan.teacher.as_ref().expect("a soft protocol was checked for its teacher") {
+            PlannedTeacher::File(file) => file.clone(),
+            PlannedTeacher::Trained(training) => self.trained_teacher(training)?,
+        };
+        let (size, engine, ui) = (self.plan.recipe.size, self.engine, self.ui);
+        let classes = self.images()?.source.source.classes().to_vec();
+        let known: Known = file.open(&classes, size, &engine, ui)?;
+        self.teacher = Some(Ready::Teacher(known));
+        Ok(())
+    }
+
+    fn trained_teacher(&mut self, training: &Training) -> Result<TeacherFile> {
+        let path = self.out.join("work/teacher.safetensors");
+        let _alone = self.alone("teacher")?;
+        if !path.exists() {
+            self.load_test(training.fit)?;
+            let all = self.everything()?;
+            let (engine, ui) = (self.engine, self.ui);
+            let images = self.images()?;
+            let classes = images.source.source.classes();
+            let test = images.fitted(training.fit);
+            let sets = (&all.train, test, classes.len());
+            let (result, network) = train_one("teacher", training, sets, &mut Labels::Hard, 0, &engine, ui)?;
+            checkpoint::save(&network, classes, &path)?;
+            files::write_bytes(&self.out.join("teacher.json"), &serde_json::to_vec_pretty(&result)?)?;
+        }
+        Ok(TeacherFile { path, ..TeacherFile::default() })
+    }
+}
+
+impl Images {
+    fn fitted(&self, fit: Fit) -> &ImageStore {
+        let found = self.test.iter().find(|(known, _)| *known == fit);
+        &found.expect("test images are loaded before they are asked for").1
+    }
 }
 
 impl Lab for Torch<'_> {
     fn student(&mut self, job: &Job) -> Result<Cell> {
-        let evidence = self.evidence(job)?;
-        let (set, compress_seconds) = self.set(job, &evidence)?;
-        let mut training = job.row.training.clone();
-        training.crop.scale.0 = job.crop_min;
-        let scratch = self.work();
-        let train = set.load(&budget(&scratch))?;
+        let evidence = evidence::of(self, job)?;
+        let made = self.ingredients(job, &evidence)?;
+        let mut training = job.training.clone();
+        training.crop = crops_from(training.crop, job.crop_min);
+        self.ready(&training)?;
+        self.load_test(training.fit)?;
         let (engine, ui) = (self.engine, self.ui);
-        let images = self.images()?;
+        self.images()?;
+        let images = self.images.as_ref().expect("opened a line above");
+        let classes = images.source.source.classes().len();
         let test = match job.exam {
-            Exam::Test => Some(&images.test),
+            Exam::Test => Some(images.fitted(training.fit)),
             Exam::Holdout => images.holdout.as_ref(),
         };
         let test = test.ok_or_else(|| {
             failure("there is no hold-out to choose crop ranges on", "set `holdout = 0.1` in the recipe")
         })?;
-        let name =
-            format!("{} ipc {}{}", job.row.name, job.ipc, if job.exam == Exam::Holdout { " hold-out" } else { "" });
-        let (result, network) = train_one(&name, &training, (&train, test, set.classes.len()), job.seed, &engine, ui)?;
+        let ready = self.teacher.as_ref().filter(|_| training.labels != LabelKind::Hard).unwrap_or(&Ready::Hard);
+        let mut labels = ready.labels(&training, &made.train, classes, job.seed)?;
+        let name = job.title();
+        let sets = (&made.train, test, classes);
+        let (result, network) = train_one(&name, &training, sets, &mut labels, job.seed, &engine, ui)?;
         let held = match (&images.holdout, job.exam) {
             (Some(_), Exam::Holdout) => Some(result.top1_percent),
             (Some(holdout), Exam::Test) => Some(student::evaluate(&network, holdout, &engine)?.top1_percent),
             (None, _) => None,
         };
+        let facts = SetFacts::of(&made.train, classes);
         Ok(Cell {
             method: job.row.name.clone(),
             ipc: job.ipc,
@@ -252,17 +293,23 @@ impl Lab for Torch<'_> {
             seed: job.seed,
             exam: job.exam,
             top1_percent: result.top1_percent,
+            best_top1_percent: result.best_top1_percent,
             top5_percent: result.top5_percent,
             holdout_top1_percent: held,
             class_top1_percent: result.class_top1_percent,
+            right: Right::new(result.right).to_hex(),
+            teacher: match ready {
+                Ready::Teacher(known) => Some(known.name.clone()),
+                Ready::Hard | Ready::Stored(_) => None,
+            },
             test_images: test.len() as u64,
-            train_images: train.len() as u64,
-            image_bytes: set.image_bytes,
-            label_bytes: set.label_bytes,
+            train_images: made.train.len() as u64,
+            image_bytes: made.image_bytes,
+            label_bytes: ready.bytes(&training, facts, made.hard_label_bytes)?,
             images_per_second: result.images_per_second,
             seconds: Seconds {
                 proxy: evidence.proxy_seconds,
-                compress: compress_seconds,
+                compress: made.seconds,
                 train: result.history.seconds,
                 eval: result.eval_seconds,
             },
@@ -273,14 +320,21 @@ impl Lab for Torch<'_> {
     }
 }
 
-/// Where the scores of a seed lie: a file per metric, so that a metric can be added and no file grows large.
-pub fn scores_folder(out: &Path, seed: u64) -> PathBuf {
-    out.join(format!("scores/seed={seed}"))
-}
-
-/// The file of one metric's scores.
-pub fn file_of(folder: &Path, metric: &Metric) -> PathBuf {
-    folder.join(format!("{}.parquet", metric.name))
+/// Labels of a set made elsewhere mean what those of the test images mean.
+fn check_classes(own: &[String], classes: &[String], row: &str) -> Result<()> {
+    if own == classes {
+        return Ok(());
+    }
+    let strange = own.iter().find(|class| !classes.contains(class));
+    let what = match strange {
+        Some(class) => format!("the set of the row `{row}` has a class `{class}`, which the source lacks"),
+        None => format!(
+            "the set of the row `{row}` has {} of {} in another order",
+            own.len(),
+            count(classes.len() as u64, "class")
+        ),
+    };
+    Err(failure(what, "give the row a `class-map`: a file with the names of its classes in their order"))
 }
 
 /// Scores and cells belong to their images, whose hashes lie beside the scores: nothing from another machine is joined to other images.
@@ -315,7 +369,7 @@ fn label_hash(samples: &Samples) -> String {
 }
 
 fn warn_of_leaks(train: &Samples, test: &Samples, elsewhere: bool, ui: &Ui) {
-    let seen: HashSet<u128> = train.usable(Split::Train).map(|s| s.content_hash).collect();
+    let seen: HashSet<ContentHash> = train.usable(Split::Train).map(|s| s.content_hash).collect();
     let split = if !elsewhere || test.usable(Split::Test).next().is_some() { Split::Test } else { Split::Train };
     let leaks = test.usable(split).filter(|s| seen.contains(&s.content_hash)).count();
     if leaks > 0 {

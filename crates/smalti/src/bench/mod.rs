@@ -5,14 +5,17 @@
 //! OUT/scores/seed=S/*.parquet what the proxies of seed S said, by metric
 //! OUT/selections/*.parquet  what rules kept that compare features; with both a new machine needs no proxy
 //! OUT/holdout/*.json        accuracy on the hold-out, by which each row's crop range is chosen
-//! OUT/cells/*.json          one finished student on the test images
-//! OUT/results.csv, results.parquet, table.md, plots/*.svg, report.html    derived from the cells
+//! OUT/cells/*.json          one finished student on the test images; *.failed.txt why there is none
+//! OUT/teacher.json          what the teacher of soft labels is worth, where it was trained here
+//! OUT/results.csv, results.parquet, results.json, table.md, table.tex, plots/*.svg, report.html    derived from the cells
 //! OUT/work                  sets, traces, samples: large, can be made again
 //! ```
 
 pub mod cells;
+mod evidence;
 pub mod lab;
 pub mod page;
+pub mod plan;
 pub mod recipe;
 pub mod results;
 pub mod runner;
@@ -22,23 +25,27 @@ use crate::report;
 use crate::ui::Ui;
 use anyhow::Result;
 use cells::Cell;
-use recipe::{BenchRecipe, Plan};
+use plan::Plan;
+use recipe::BenchRecipe;
 use smalti_data::files::{self, RunLock};
 use std::path::{Path, PathBuf};
 
-/// Runs a recipe into `out`, then writes tables and page.
+/// Runs a recipe into `out`, then writes tables and page. Several processes may work in one folder: each takes cells that no other has.
 ///
 /// # Errors
-/// When `out` belongs to another recipe, or a cell fails; finished cells stay.
+/// When `out` belongs to another recipe; after all others are done, when a cell failed: its cause lies beside the cells.
 pub fn run(plan: &Plan, out: &Path, machine: lab::Machine, ui: &Ui) -> Result<Vec<Cell>> {
-    let work = out.join("work");
-    let _lock = RunLock::take(&work)?;
-    keep_recipe(&plan.recipe, out)?;
+    let alone = || RunLock::wait(&out.join("work/locks/results"), &|| ());
+    {
+        let _alone = alone()?;
+        keep_recipe(&plan.recipe, out)?;
+    }
     let mut lab = lab::Torch::open(plan, out, machine, ui)?;
     lab.complete_scores()?;
-    let cells = runner::run(plan, &mut lab, out, ui)?;
-    write_results(plan, &cells, out)?;
-    Ok(cells)
+    let outcome = runner::run(plan, &mut lab, out, ui)?;
+    let _alone = alone()?;
+    write_results(plan, &outcome.cells, out)?;
+    outcome.all_or_error()
 }
 
 /// Everything that is derived from the cells.
@@ -48,6 +55,9 @@ pub fn run(plan: &Plan, out: &Path, machine: lab::Machine, ui: &Ui) -> Result<Ve
 pub fn write_results(plan: &Plan, cells: &[Cell], out: &Path) -> Result<()> {
     let rows = results::table(plan, cells);
     files::write_bytes(&out.join("table.md"), report::table::terminal(&rows, &plan.baseline).as_bytes())?;
+    let caption = format!("{} {}", plan.recipe.name, plan.recipe.about);
+    files::write_bytes(&out.join("table.tex"), report::latex::latex(&rows, &plan.baseline, &caption).as_bytes())?;
+    files::write_bytes(&out.join("results.json"), &serde_json::to_vec_pretty(&rows)?)?;
     files::write_bytes(&out.join("results.csv"), results::csv(cells).as_bytes())?;
     results::write_parquet(&out.join("results.parquet"), cells)?;
     let page = page::build(plan, cells, out)?;

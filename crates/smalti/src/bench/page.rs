@@ -1,7 +1,7 @@
 //! The page of a bench: its cells, and pictures from its working folder where that is there.
 
 use super::cells::Cell;
-use super::recipe::{Plan, Row};
+use super::plan::{Plan, Row};
 use super::results;
 use crate::report::words::gain as gain_words;
 use crate::report::{ClassBar, Clear, Curve, Gain, Page, TableRow};
@@ -92,7 +92,7 @@ fn short(gain: &Gain) -> String {
 
 /// Mean training loss over seeds; points of all seeds lie at the same numbers of images.
 fn curve(cells: &[Cell], row: &Row, ipc: u32) -> Option<Curve> {
-    let of_row = results::cells_of(cells, &row.name, ipc);
+    let of_row = results::cells_of(cells, &row.name, &row.trainings[0], ipc);
     let shortest = of_row.iter().map(|c| c.history.curve.len()).min()?;
     let point = |i: usize| {
         let mean = of_row.iter().map(|c| c.history.curve[i].1).sum::<f64>() / of_row.len() as f64;
@@ -103,7 +103,7 @@ fn curve(cells: &[Cell], row: &Row, ipc: u32) -> Option<Curve> {
 
 fn class_bars(plan: &Plan, cells: &[Cell], ipc: u32, classes: &[String]) -> Vec<ClassBar> {
     let value = |row: &Row, class: usize| {
-        let of_row = results::cells_of(cells, &row.name, ipc);
+        let of_row = results::cells_of(cells, &row.name, &row.trainings[0], ipc);
         let known: Vec<f64> =
             of_row.iter().filter_map(|c| c.class_top1_percent.get(class).copied().flatten()).collect();
         (!known.is_empty()).then(|| known.iter().sum::<f64>() / known.len() as f64)
@@ -116,7 +116,7 @@ fn class_bars(plan: &Plan, cells: &[Cell], ipc: u32, classes: &[String]) -> Vec<
 }
 
 fn protocol(plan: &Plan) -> Vec<(String, String)> {
-    let mut list = plan.rows[0].training.describe();
+    let mut list = plan.rows[0].trainings[0].describe();
     if plan.crops.len() > 1 {
         let ranges: Vec<String> = plan.crops.iter().map(f64::to_string).collect();
         let chosen = format!(
@@ -132,7 +132,7 @@ fn protocol(plan: &Plan) -> Vec<(String, String)> {
 
 fn provenance(plan: &Plan, cells: &[Cell]) -> Vec<(String, String)> {
     let mut list = Vec::new();
-    if plan.rows.iter().any(|row| row.metric.is_some()) {
+    if plan.rows.iter().any(|row| row.metric().is_some()) {
         let p = &plan.proxy;
         let text = format!(
             "{} of {} at {} px, {} epochs each, per seed",

@@ -1,12 +1,12 @@
 //! Bench recipes: what is compared, on what, and how every row is trained.
 
-use crate::error::{failure, usage};
-use crate::presets::preset;
-use crate::recipe::{ProxyRecipe, ProxySettings, Recipe, parse};
-use crate::students::{Training, TrainingRecipe};
+use super::plan::IPC;
+use crate::error::failure;
+use crate::recipe::{ProxyRecipe, parse};
+use crate::students::TrainingRecipe;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
-use smalti_select::{Choice, HardEnd, Metric};
+use smalti_select::HardEnd;
 use std::path::{Path, PathBuf};
 
 /// A bench recipe file.
@@ -35,6 +35,15 @@ pub struct BenchRecipe {
     /// How students are trained.
     #[serde(default)]
     pub training: TrainingRecipe,
+    /// Students, where several are compared.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub students: Vec<String>,
+    /// Protocols, where several are compared.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub protocols: Vec<String>,
+    /// Who says the labels of soft protocols.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub teacher: Option<TeacherRecipe>,
     /// Among which crop ranges each row chooses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub crop: Option<CropChoice>,
@@ -50,6 +59,24 @@ pub struct BenchRecipe {
 
 fn a_tenth() -> f64 {
     0.1
+}
+
+/// A teacher: a checkpoint, or a network that the bench trains on all training images before it is asked.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct TeacherRecipe {
+    /// A .safetensors file; a path as seen from the folder of this file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<PathBuf>,
+    /// Its network, where the file does not say it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network: Option<String>,
+    /// Its classes, one a line, where the file does not say them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub classes: Option<PathBuf>,
+    /// How it is trained, where there is no file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub train: Option<TrainingRecipe>,
 }
 
 /// Crop ranges to choose among on the hold-out.
@@ -69,8 +96,28 @@ pub struct RowRecipe {
     /// Name in tables; the preset's if none is given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// Where metric, rule and grid come from.
-    pub preset: String,
+    /// Where metric, rule and grid come from; `full` is all training images as they are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preset: Option<String>,
+    /// A set made elsewhere instead, used as it is: a folder or Parquet files, as seen from the folder of this file. `{ipc}` in it stands for the
+    /// budget.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub set: Option<String>,
+    /// A file that fixes names and order of the classes of `set`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub class_map: Option<PathBuf>,
+    /// The budget of a `set` without `{ipc}`, where there are several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ipc: Option<u32>,
+    /// Students of this row, where it needs fewer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seeds: Option<u64>,
+    /// Images that its students see, instead of the training's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub images_seen: Option<u64>,
+    /// Passes of its students, instead of the training's length.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub epochs: Option<u32>,
     /// Instead of the preset's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub grid: Option<u32>,
@@ -88,46 +135,6 @@ pub struct RowRecipe {
     pub augment: Option<String>,
 }
 
-/// A checked recipe.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Plan {
-    /// As given.
-    pub recipe: BenchRecipe,
-    /// The labelled set.
-    pub source: PathBuf,
-    /// Where the test images are.
-    pub test: PathBuf,
-    /// What is compared.
-    pub rows: Vec<Row>,
-    /// Name of the row that gains are measured against.
-    pub baseline: String,
-    /// Smallest crop areas to choose among; one is no choice.
-    pub crops: Vec<f64>,
-    /// Students per crop range on the hold-out.
-    pub crop_seeds: u64,
-    /// The scoring networks.
-    pub proxy: ProxySettings,
-    /// Every metric that is computed, each once, by name.
-    pub metrics: Vec<Metric>,
-}
-
-/// One method, complete.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Row {
-    /// Name in tables and file names.
-    pub name: String,
-    /// One sentence.
-    pub about: String,
-    /// Settings of `compress`, but for ipc and seed.
-    pub recipe: Recipe,
-    /// What its rule decides by, where it needs scores.
-    pub metric: Option<Metric>,
-    /// Its rule.
-    pub choice: Choice,
-    /// How its students are trained, but for the crop range.
-    pub training: Training,
-}
-
 impl BenchRecipe {
     /// Reads a recipe file. Paths in it are as seen from its folder.
     ///
@@ -139,114 +146,26 @@ impl BenchRecipe {
         parse(&text).with_context(|| format!("in the recipe `{}`", path.display()))
     }
 
-    /// Checks everything before any work; `folder` is where relative paths start.
-    ///
-    /// # Errors
-    /// For names that are in no list, numbers out of range, rows with one name, and a comparison without the random baseline.
-    pub fn settle(self, folder: &Path) -> Result<Plan> {
-        if self.ipc.is_empty() || self.seeds == 0 {
-            return Err(usage("the recipe asks for no cell", "give `ipc = [10]` and `seeds = 3`"));
-        }
-        let rows = self.row.iter().map(|row| self.settle_row(row)).collect::<Result<Vec<Row>>>()?;
-        for (at, row) in rows.iter().enumerate() {
-            if rows[..at].iter().any(|other| other.name == row.name) {
-                return Err(usage(format!("two rows are called `{}`", row.name), "give each a `name` of its own"));
-            }
-        }
-        let random = |row: &&Row| row.recipe.rule.as_deref() == Some("random") && row.recipe.grid == Some(1);
-        let baseline = rows.iter().find(random).map(|row| row.name.clone()).ok_or_else(|| {
-            usage("no row is a random subset, so no gain can be stated", "add `[[row]]` with `preset = \"random\"`")
-        })?;
-        let (crops, crop_seeds) = match &self.crop {
-            Some(choice) if choice.min.is_empty() || choice.seeds == 0 => {
-                return Err(usage(
-                    "[crop] offers no choice",
-                    "give `min = [0.08, 0.25]` and `seeds = 1`, or leave it out",
-                ));
-            }
-            Some(choice) => (choice.min.clone(), choice.seeds),
-            None => (vec![rows[0].training.crop.scale.0], 0),
-        };
-        for &min in &crops {
-            TrainingRecipe { crop_min: Some(min), ..self.training.clone() }.settle()?;
-        }
-        let metrics = self.all_metrics(&rows)?;
-        let test = self.test.as_ref().unwrap_or(&self.source);
-        Ok(Plan {
-            source: folder.join(&self.source),
-            test: folder.join(test),
-            baseline,
-            crops,
-            crop_seeds,
-            proxy: self.proxy.settle(self.size)?,
-            metrics,
-            rows,
-            recipe: self,
-        })
-    }
-
-    /// The metrics of the rows and those asked for besides, each once.
-    fn all_metrics(&self, rows: &[Row]) -> Result<Vec<Metric>> {
-        let epochs = self.proxy.settle(self.size)?.epochs;
-        let named = self.metrics.iter().map(|name| smalti_select::metric(name, None));
-        let mut metrics = named.collect::<smalti_select::Result<Vec<Metric>>>()?;
-        metrics.extend(rows.iter().filter_map(|row| row.metric.clone()));
-        metrics.sort_by(|a, b| a.name.cmp(&b.name));
-        metrics.dedup();
-        if let Some(pair) = metrics.windows(2).find(|pair| pair[0].name == pair[1].name) {
-            let what = format!("two rows mean different things by the metric `{}`", pair[0].name);
-            return Err(usage(what, "give each expression a name of its own"));
-        }
-        for metric in &metrics {
-            smalti_select::check_metric(metric, epochs)?;
-        }
-        Ok(metrics)
-    }
-
     /// The first row that `other` has under the same name with other settings.
     pub fn contradiction(&self, other: &BenchRecipe) -> Option<String> {
-        let name = |row: &RowRecipe| row.name.clone().unwrap_or_else(|| row.preset.clone());
+        let name = |row: &RowRecipe| row.name().unwrap_or_default().to_owned();
         let differs = |row: &&RowRecipe| other.row.iter().any(|o| name(o) == name(row) && o != *row);
         self.row.iter().find(differs).map(name)
-    }
-
-    fn settle_row(&self, row: &RowRecipe) -> Result<Row> {
-        let preset = preset(&row.preset)?;
-        let recipe = Recipe {
-            ipc: self.ipc.first().copied(),
-            preset: Some(row.preset.clone()),
-            grid: row.grid.or(Some(preset.grid)),
-            metric: row.metric.clone().or(preset.metric.map(str::to_owned)),
-            hard_end: row.hard_end,
-            rule: row.rule.clone().or(Some(preset.rule.to_owned())),
-            size: Some(self.size),
-            holdout: Some(self.holdout),
-            proxy: self.proxy.clone(),
-            ..Recipe::default()
-        };
-        let settled = recipe.settle("check", self.size)?;
-        let metric = settled.metric.as_deref().map(|spec| smalti_select::metric(spec, row.hard_end)).transpose()?;
-        let choice = smalti_select::rule(&settled.rule)?;
-        let training =
-            TrainingRecipe { augment: row.augment.clone().or(self.training.augment.clone()), ..self.training.clone() };
-        let name = row.name.clone().unwrap_or_else(|| row.preset.clone());
-        if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || "-_+.".contains(c)) {
-            return Err(usage(
-                format!("a row cannot be called `{name}`"),
-                "use letters, digits and -_+. : it becomes a file name",
-            ));
-        }
-        let about = match (&row.rule, &row.metric) {
-            (None, None) => preset.about.to_owned(),
-            _ => choice.rule.about.to_owned(),
-        };
-        Ok(Row { name, about, recipe, metric, choice, training: training.settle()? })
     }
 
     /// The same with paths as seen from `to` instead of from `from`.
     pub fn moved(mut self, from: &Path, to: &Path) -> BenchRecipe {
         self.source = relative(&from.join(&self.source), to);
         self.test = self.test.map(|test| relative(&from.join(test), to));
+        for row in &mut self.row {
+            // A path with a budget in it exists for each budget alone; its folder does.
+            row.set = row.set.as_ref().map(|set| moved_set(set, from, to));
+            row.class_map = row.class_map.as_ref().map(|list| relative(&from.join(list), to));
+        }
+        if let Some(teacher) = &mut self.teacher {
+            teacher.file = teacher.file.as_ref().map(|file| relative(&from.join(file), to));
+            teacher.classes = teacher.classes.as_ref().map(|list| relative(&from.join(list), to));
+        }
         self
     }
 
@@ -255,13 +174,34 @@ impl BenchRecipe {
         let test = self.test.as_ref().map(|_| PathBuf::new());
         let free =
             BenchRecipe { ipc: vec![], seeds: 1, row: vec![], metrics: vec![], about: String::new(), ..self.clone() };
-        BenchRecipe { source: PathBuf::new(), test, ..free }
+        let teacher = self.teacher.as_ref().map(|teacher| TeacherRecipe {
+            file: teacher.file.as_ref().map(|_| PathBuf::new()),
+            classes: teacher.classes.as_ref().map(|_| PathBuf::new()),
+            ..teacher.clone()
+        });
+        BenchRecipe { source: PathBuf::new(), test, teacher, students: vec![], protocols: vec![], ..free }
     }
 
     /// The recipe as a file.
     pub fn to_toml(&self) -> String {
         toml::to_string(self).expect("settings are tables of numbers and strings")
     }
+}
+
+impl RowRecipe {
+    /// Its name in tables: the preset's if none is given.
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref().or(self.preset.as_deref())
+    }
+}
+
+/// The path of a set as seen from another folder; what comes after `{ipc}` stays.
+fn moved_set(set: &str, from: &Path, to: &Path) -> String {
+    let path = Path::new(set);
+    let known: PathBuf =
+        path.components().take_while(|part| !part.as_os_str().to_string_lossy().contains(IPC)).collect();
+    let rest: PathBuf = path.components().skip(known.components().count()).collect();
+    relative(&from.join(known), to).join(rest).to_string_lossy().into_owned()
 }
 
 /// `path` as seen from the folder `from`; as it is where one of them does not exist.
@@ -303,7 +243,7 @@ augment = "standard"
     fn a_recipe_becomes_a_plan() {
         let plan = parse::<BenchRecipe>(SMALL).expect("a recipe").settle(Path::new("here")).expect("a plan");
         assert_eq!((plan.baseline.as_str(), plan.test.as_path()), ("random", Path::new("here/images")));
-        let names: Vec<_> = plan.rows.iter().map(|row| (row.name.as_str(), row.training.augment.name())).collect();
+        let names: Vec<_> = plan.rows.iter().map(|row| (row.name.as_str(), row.trainings[0].augment.name())).collect();
         assert_eq!(names, [("random", "constrained"), ("pca", "constrained"), ("pca-uncut", "standard")]);
         assert_eq!(parse::<BenchRecipe>(&plan.recipe.to_toml()).expect("it parses again"), plan.recipe);
     }

@@ -1,10 +1,14 @@
 //! The order of work: for each row and budget choose the crop range on the hold-out, then one cell per seed.
 
-use super::cells::{self, Cell, Exam, Job};
-use super::recipe::{Plan, Row};
+use super::cells::{self, Cell, Exam, Job, budget_name};
+use super::plan::Plan;
+use crate::error::{failure, hint_of};
+use crate::report::words::seconds;
 use crate::ui::{Ui, count};
 use anyhow::Result;
-use std::path::Path;
+use smalti_data::files::{self, RunLock};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 /// What the runner needs done. The real one trains; that of the tests pretends.
 pub trait Lab {
@@ -15,53 +19,172 @@ pub trait Lab {
     fn student(&mut self, job: &Job) -> Result<Cell>;
 }
 
-/// Runs what is not finished and returns all cells.
+/// What a run left.
+pub struct Outcome {
+    /// Every finished cell.
+    pub cells: Vec<Cell>,
+    /// Names of the cells that failed, with their causes.
+    pub failed: Vec<(String, String)>,
+}
+
+impl Outcome {
+    /// All cells, or what failed.
+    ///
+    /// # Errors
+    /// When a cell failed.
+    pub fn all_or_error(self) -> Result<Vec<Cell>> {
+        let Some((name, cause)) = self.failed.first() else { return Ok(self.cells) };
+        Err(failure(
+            format!(
+                "{} failed, {} finished; the first is {name}: {cause}",
+                count(self.failed.len() as u64, "cell"),
+                self.cells.len()
+            ),
+            "each cause lies in cells/*.failed.txt; the same command tries the failed ones again",
+        ))
+    }
+}
+
+/// Runs what is not finished. A cell that fails is recorded, and the rest goes on; one that another process works on is left to it until nothing
+/// else is to do.
 ///
 /// # Errors
-/// The first cell that fails; finished ones stay on disk.
-pub fn run(plan: &Plan, lab: &mut dyn Lab, out: &Path, ui: &Ui) -> Result<Vec<Cell>> {
-    let total = cells::jobs(plan).count() as u64;
-    let known = cells::read_all(plan, out)?.len() as u64;
-    ui.say("bench", format!("{}: {}, {} finished before", plan.recipe.name, count(total, "cell"), known));
-    let mut done = Vec::new();
-    for row in &plan.rows {
-        for &ipc in &plan.recipe.ipc {
-            let crop_min = choose_crop(plan, row, ipc, lab, out, ui)?;
-            for seed in 0..plan.recipe.seeds {
-                done.push(finish(&Job { row, ipc, seed, crop_min, exam: Exam::Test }, lab, out)?);
-                ui.say("bench", format!("{} of {total} cells", done.len()));
+/// When a finished cell is damaged or a file cannot be written.
+pub fn run(plan: &Plan, lab: &mut dyn Lab, out: &Path, ui: &Ui) -> Result<Outcome> {
+    let total = cells::jobs(plan).count();
+    let known = cells::read_all(plan, out)?.len();
+    ui.say("bench", format!("{}: {}, {known} finished before", plan.recipe.name, count(total as u64, "cell")));
+    let mut pace = Pace { start: Instant::now(), done: 0 };
+    let mut failed = Vec::new();
+    let mut elsewhere = Vec::new();
+    for (row, training, ipc) in cells::groups(plan) {
+        let of = |crop_min, seed, exam| Job { row, training, ipc, seed, crop_min, exam };
+        let crop_min = match choose_crop(plan, &of(0.0, 0, Exam::Holdout), lab, out, ui) {
+            Ok(crop_min) => crop_min,
+            Err(error) => {
+                let seeds = (0..row.seeds).map(|seed| of(0.0, seed, Exam::Test));
+                failed.extend(seeds.map(|job| record(&job, &error, out)).collect::<Result<Vec<_>>>()?);
+                continue;
+            }
+        };
+        for seed in 0..row.seeds {
+            let job = of(crop_min, seed, Exam::Test);
+            match finish(&job, lab, out) {
+                Ok(Finished::Before) => {}
+                Ok(Finished::Now) => {
+                    pace.done += 1;
+                    ui.say("bench", pace.line(known + pace.done + failed.len(), total));
+                }
+                Ok(Finished::Elsewhere) => elsewhere.push(job),
+                Err(error) => {
+                    ui.warn(format!("{} failed: {error:#}", job.name()));
+                    failed.push(record(&job, &error, out)?);
+                }
             }
         }
     }
-    Ok(done)
+    for job in &elsewhere {
+        ui.say("wait", format!("another process works on {}", job.name()));
+        let _turn = claim_waiting(job, out)?;
+        if job.finished(out)?.is_none() {
+            match finish_claimed(job, lab, out) {
+                Ok(()) => {}
+                Err(error) => failed.push(record(job, &error, out)?),
+            }
+        }
+    }
+    Ok(Outcome { cells: cells::read_all(plan, out)?, failed })
 }
 
-fn finish(job: &Job, lab: &mut dyn Lab, out: &Path) -> Result<Cell> {
-    if let Some(cell) = job.finished(out)? {
-        return Ok(cell);
+/// How fast cells are done here.
+struct Pace {
+    start: Instant,
+    done: usize,
+}
+
+impl Pace {
+    fn line(&self, finished: usize, total: usize) -> String {
+        let each = self.start.elapsed().as_secs_f64() / self.done.max(1) as f64;
+        let left = each * total.saturating_sub(finished) as f64;
+        format!("{finished} of {total} cells, {} each, about {} left", seconds(each), seconds(left))
     }
+}
+
+/// Keeps the cause of a failure beside the cells.
+fn record(job: &Job, error: &anyhow::Error, out: &Path) -> Result<(String, String)> {
+    let mut text = format!("{error:#}\n");
+    if let Some(hint) = hint_of(error) {
+        text.push_str(&format!("hint: {hint}\n"));
+    }
+    files::write_bytes(&job.failure(out), text.as_bytes())?;
+    Ok((job.name(), format!("{error:#}")))
+}
+
+/// When a cell was finished.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Finished {
+    Before,
+    Now,
+    /// Another process works on it.
+    Elsewhere,
+}
+
+fn lock_of(job: &Job, out: &Path) -> PathBuf {
+    let exam = if job.exam == Exam::Holdout { format!("-crop{}", job.crop_min) } else { String::new() };
+    out.join("work/locks/cells").join(job.name() + &exam)
+}
+
+fn claim_waiting(job: &Job, out: &Path) -> Result<RunLock> {
+    Ok(RunLock::wait(&lock_of(job, out), &|| ())?)
+}
+
+fn finish(job: &Job, lab: &mut dyn Lab, out: &Path) -> Result<Finished> {
+    if job.finished(out)?.is_some() {
+        return Ok(Finished::Before);
+    }
+    let Ok(_claim) = RunLock::take(&lock_of(job, out)) else { return Ok(Finished::Elsewhere) };
+    // Another process may have finished it a moment ago.
+    if job.finished(out)?.is_some() {
+        return Ok(Finished::Before);
+    }
+    finish_claimed(job, lab, out)?;
+    Ok(Finished::Now)
+}
+
+fn finish_claimed(job: &Job, lab: &mut dyn Lab, out: &Path) -> Result<()> {
     let cell = lab.student(job)?;
     cells::write(&job.path(out), &cell)?;
-    Ok(cell)
+    if job.failure(out).exists() {
+        std::fs::remove_file(job.failure(out))?;
+    }
+    Ok(())
 }
 
 /// The crop range with the best mean accuracy on the hold-out; of equal ones the first. The test images have no say.
-fn choose_crop(plan: &Plan, row: &Row, ipc: u32, lab: &mut dyn Lab, out: &Path, ui: &Ui) -> Result<f64> {
-    if let [only] = plan.crops[..] {
-        return Ok(only);
+fn choose_crop(plan: &Plan, job: &Job, lab: &mut dyn Lab, out: &Path, ui: &Ui) -> Result<f64> {
+    match plan.crops[..] {
+        [] => return Ok(job.training.crop.of(job.row.grid()).scale.0),
+        [only] => return Ok(only),
+        _ => {}
     }
     let mut best = (plan.crops[0], f64::NEG_INFINITY);
     for &crop_min in &plan.crops {
         let mut sum = 0.0;
         for seed in 0..plan.crop_seeds {
-            sum += finish(&Job { row, ipc, seed, crop_min, exam: Exam::Holdout }, lab, out)?.top1_percent;
+            let job = Job { seed, crop_min, ..job.clone() };
+            let _turn = claim_waiting(&job, out)?;
+            if job.finished(out)?.is_none() {
+                finish_claimed(&job, lab, out)?;
+            }
+            sum += job.finished(out)?.map_or(f64::NAN, |cell| cell.top1_percent);
         }
         let mean = sum / plan.crop_seeds as f64;
         if mean > best.1 {
             best = (crop_min, mean);
         }
     }
-    ui.say("crop", format!("{} ipc {ipc}: from {} of the area, {:.1} % on the hold-out", row.name, best.0, best.1));
+    let title = format!("{} ipc {}", job.row.name, budget_name(job.ipc));
+    ui.say("crop", format!("{title}: from {} of the area, {:.1} % on the hold-out", best.0, best.1));
     Ok(best.0)
 }
 
@@ -84,6 +207,7 @@ pub(crate) mod tests {
     impl Lab for Pretend {
         fn student(&mut self, job: &Job) -> Result<Cell> {
             if self.fail_at == Some(self.trained.len()) {
+                self.fail_at = None;
                 return Err(crate::error::failure("the lamp went out", "light it"));
             }
             let name = job.path(Path::new(""));
@@ -92,16 +216,19 @@ pub(crate) mod tests {
             Ok(Cell {
                 method: job.row.name.clone(),
                 ipc: job.ipc,
-                student: job.row.training.student.clone(),
-                protocol: job.row.training.protocol.clone(),
-                augment: job.row.training.augment.name().into(),
+                student: job.training.student.clone(),
+                protocol: job.training.protocol.clone(),
+                augment: job.training.augment.name().into(),
                 crop_min: job.crop_min,
                 seed: job.seed,
                 exam: job.exam,
                 top1_percent: 20.0 + 5.0 * row + job.crop_min - job.seed as f64,
+                best_top1_percent: None,
                 top5_percent: 60.0,
                 holdout_top1_percent: Some(21.0),
                 class_top1_percent: vec![Some(25.0), None],
+                right: String::new(),
+                teacher: None,
                 test_images: 100,
                 train_images: u64::from(job.ipc) * 2,
                 image_bytes: 1000 * u64::from(job.ipc),
@@ -135,35 +262,64 @@ row = [{ preset = "random" }, { preset = "pca" }]
     fn every_cell_is_trained_once_with_the_crop_that_the_hold_out_chose() {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let mut lab = Pretend::default();
-        let cells = run(&plan(), &mut lab, dir.path(), &SILENT).expect("done");
+        let cells = run(&plan(), &mut lab, dir.path(), &SILENT).expect("done").cells;
         assert_eq!(
             lab.trained,
             [
-                "random-ipc2-convnet-3_128-bn-seed0-crop0.1",
-                "random-ipc2-convnet-3_128-bn-seed0-crop0.5",
-                "random-ipc2-convnet-3_128-bn-seed0",
-                "random-ipc2-convnet-3_128-bn-seed1",
-                "pca-ipc2-convnet-3_128-bn-seed0-crop0.1",
-                "pca-ipc2-convnet-3_128-bn-seed0-crop0.5",
-                "pca-ipc2-convnet-3_128-bn-seed0",
-                "pca-ipc2-convnet-3_128-bn-seed1",
+                "random-ipc2-convnet-3_128-bn-small-seed0-crop0.1",
+                "random-ipc2-convnet-3_128-bn-small-seed0-crop0.5",
+                "random-ipc2-convnet-3_128-bn-small-seed0",
+                "random-ipc2-convnet-3_128-bn-small-seed1",
+                "pca-ipc2-convnet-3_128-bn-small-seed0-crop0.1",
+                "pca-ipc2-convnet-3_128-bn-small-seed0-crop0.5",
+                "pca-ipc2-convnet-3_128-bn-small-seed0",
+                "pca-ipc2-convnet-3_128-bn-small-seed1",
             ]
         );
         assert!(cells.iter().all(|cell| cell.crop_min == 0.5 && cell.exam == Exam::Test));
         let mut again = Pretend::default();
-        assert_eq!(run(&plan(), &mut again, dir.path(), &SILENT).expect("done"), cells);
+        assert_eq!(run(&plan(), &mut again, dir.path(), &SILENT).expect("done").cells, cells);
         assert!(again.trained.is_empty(), "a rerun trains nothing");
     }
 
     #[test]
-    fn a_run_that_was_cut_off_loses_one_cell() {
+    fn a_cell_that_fails_is_recorded_and_the_rest_goes_on() {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let mut lab = Pretend { fail_at: Some(3), ..Pretend::default() };
-        let error = run(&plan(), &mut lab, dir.path(), &SILENT).expect_err("cut off");
-        assert_eq!(error.to_string(), "the lamp went out");
+        let outcome = run(&plan(), &mut lab, dir.path(), &SILENT).expect("it goes on");
+        let failed = "random-ipc2-convnet-3_128-bn-small-seed1";
+        assert_eq!((outcome.cells.len(), outcome.failed.len()), (3, 1));
+        let note = dir.path().join("cells").join(format!("{failed}.failed.txt"));
+        assert_eq!(std::fs::read_to_string(&note).expect("written"), "the lamp went out\nhint: light it\n");
+        let error = outcome.all_or_error().expect_err("one failed");
+        assert!(
+            error.to_string().contains("1 cell failed, 3 finished") && error.to_string().contains(failed),
+            "{error}"
+        );
         let mut rest = Pretend::default();
-        run(&plan(), &mut rest, dir.path(), &SILENT).expect("done");
-        assert_eq!((lab.trained.len(), rest.trained.len()), (3, 5));
-        assert_eq!(rest.trained[0], "random-ipc2-convnet-3_128-bn-seed1");
+        let outcome = run(&plan(), &mut rest, dir.path(), &SILENT).expect("done");
+        assert_eq!((outcome.cells.len(), rest.trained.len()), (4, 1));
+        assert_eq!(rest.trained[0], failed);
+        assert!(!note.exists(), "it is no failure any more");
+    }
+
+    #[test]
+    fn two_processes_share_the_cells_of_a_folder() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let (first, second) = std::thread::scope(|scope| {
+            let work = || {
+                let mut lab = Pretend::default();
+                let cells = run(&plan(), &mut lab, dir.path(), &SILENT).expect("done").cells;
+                (cells, lab.trained)
+            };
+            let other = scope.spawn(work);
+            (work(), other.join().expect("it ends"))
+        });
+        assert_eq!(first.0, second.0, "both see all cells");
+        let mut trained: Vec<String> = first.1.into_iter().chain(second.1).collect();
+        assert_eq!(trained.len(), 8, "each is trained once: {trained:?}");
+        trained.sort_unstable();
+        trained.dedup();
+        assert_eq!(trained.len(), 8);
     }
 }

@@ -2,10 +2,12 @@
 
 use super::{Done, Form, args, print, print_json};
 use crate::bench::lab::Machine;
-use crate::bench::recipe::{BenchRecipe, Plan};
+use crate::bench::plan::Plan;
+use crate::bench::recipe::BenchRecipe;
 use crate::bench::{self, cells, results};
 use crate::report::table::terminal;
 use crate::report::words::thousands;
+use crate::students::SetFacts;
 use crate::ui::Ui;
 use anyhow::Result;
 use std::path::{Path, PathBuf};
@@ -39,18 +41,23 @@ pub(super) fn run(args: &args::Bench, form: Form, ui: &Ui) -> Result<Done> {
 /// The cells and their steps.
 fn plan_text(plan: &Plan, out: &Path) -> Result<String> {
     let (mut text, mut seen, mut todo) = (String::new(), 0, 0);
-    for (row, ipc, seed) in cells::jobs(plan) {
-        let job = cells::Job { row, ipc, seed, crop_min: 0.0, exam: cells::Exam::Test };
+    for job in cells::jobs(plan) {
         let finished = job.finished(out)?.is_some();
         // The number of classes is not known before the source is read; the length in images seen does not depend on it.
-        let images = row.training.images_seen(ipc as usize);
+        let images = job.training.images_seen(SetFacts { images: job.ipc as usize, classes: 1, grid: 1, size: 0 });
         todo += u64::from(!finished);
         seen += if finished { 0 } else { images };
         let state = if finished { "finished" } else { "to do" };
-        text.push_str(&format!("{} ipc {ipc} seed {seed}: {}, {state}\n", row.name, row.training.student));
+        text.push_str(&format!(
+            "{} seed {}: {}, {}, {state}\n",
+            job.title(),
+            job.seed,
+            job.training.student,
+            job.training.protocol
+        ));
     }
     let choices = if plan.crops.len() > 1 { plan.crops.len() as u64 * plan.crop_seeds } else { 0 };
-    let choosing = choices * (plan.rows.len() * plan.recipe.ipc.len()) as u64;
+    let choosing = choices * cells::groups(plan).count() as u64;
     text.push_str(&format!(
         "{todo} cells to do ({} training images, or that many per class where the length is in epochs), and at most {choosing} students on \
          the hold-out\n",

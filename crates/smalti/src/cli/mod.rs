@@ -7,6 +7,7 @@ mod demo;
 mod inspect;
 mod interrupt;
 mod methods;
+mod relabel;
 mod report;
 mod train;
 
@@ -44,6 +45,9 @@ enum Command {
     /// Train a student on a compressed or any labelled set and measure it
     #[command(after_help = train::EXAMPLE)]
     Train(Box<args::Train>),
+    /// Store what a teacher says of every view of a training, so that students learn soft labels without it
+    #[command(after_help = relabel::EXAMPLE)]
+    Relabel(Box<args::Relabel>),
     /// Read a compressed set back and check every file, size, hash, label and count
     #[command(after_help = compress::VERIFY_EXAMPLE)]
     Verify(args::Verify),
@@ -112,6 +116,7 @@ fn dispatch(cli: &Cli) -> Result<Done> {
         Command::Inspect(args) => inspect::run(args, form, &ui),
         Command::Compress(args) => compress::run(args, form, &ui),
         Command::Train(args) => train::run(args, form, &ui),
+        Command::Relabel(args) => relabel::run(args, form, &ui),
         Command::Verify(args) => compress::verify(args, form),
         Command::Bench(args) => bench::run(args, form, &ui),
         Command::Report(args) => report::run(args, form, &ui),

@@ -6,7 +6,7 @@ use crate::error::usage;
 use crate::report::words::bytes;
 use crate::run::working_folder;
 use crate::sources::{TestSet, TrainSet, budget};
-use crate::students::{Summary, Training, TrainingRecipe, summarise, train_one, warn_of_few_steps};
+use crate::students::{SetFacts, Summary, Training, TrainingRecipe, summarise, train_one, warn_of_few_steps};
 use crate::ui::{Ui, count};
 use anyhow::Result;
 use smalti_data::source::Source;
@@ -29,18 +29,23 @@ pub(super) fn run(args: &args::Train, form: Form, ui: &Ui) -> Result<Done> {
     let scratch = std::env::temp_dir();
     let train_store = train.load(&budget(&scratch))?;
     let test_store = test.load(train.layout.size, training.fit, &budget(&scratch))?;
-    warn_of_few_steps(&training, train_store.len(), ui);
+    let facts = SetFacts::of(&train_store, train.classes.len());
+    warn_of_few_steps(&training, facts, ui);
+    let ready = args.soft_source().open(&training, &train, &engine, ui)?;
     let stores = (&train_store, &test_store, train.classes.len());
     let name = args.dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let mut runs = Vec::new();
     for seed in args.seed..args.seed.saturating_add(args.seeds) {
-        let (result, network) = train_one(&name, &training, stores, seed, &engine, ui)?;
+        let mut labels = ready.labels(&training, &train_store, train.classes.len(), seed)?;
+        let (result, network) = train_one(&name, &training, stores, &mut labels, seed, &engine, ui)?;
         runs.push(result);
         if let Some(path) = &args.save {
-            checkpoint::save(&network, path)?;
+            checkpoint::save(&network, &train.classes, path)?;
         }
     }
-    let summary = summarise(&training, &train, (train_store.len(), test_store.len()), &engine, runs);
+    let label_bytes = ready.bytes(&training, facts, train.label_bytes)?;
+    let summary =
+        Summary { label_bytes, ..summarise(&training, &train, (train_store.len(), test_store.len()), &engine, runs) };
     match form {
         Form::Json => print_json(&summary)?,
         Form::Text => print(&text(&name, &training, &summary))?,
@@ -58,6 +63,8 @@ fn recipe(args: &args::Train) -> TrainingRecipe {
         batch: args.batch,
         learning_rate: args.learning_rate,
         crop_min: args.crop_min,
+        distort: args.distort.clone(),
+        mix: args.mix.clone(),
     }
 }
 

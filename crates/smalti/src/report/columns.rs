@@ -30,7 +30,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         name: "IPC",
         kind: Kind::Number,
-        value: |row| words::thousands(row.ipc.into()),
+        value: |row| if row.ipc == 0 { "all".to_owned() } else { words::thousands(row.ipc.into()) },
         phrase: |value| format!("{value} stored image{} per class", if value == "1" { "" } else { "s" }),
     },
     Setting {

@@ -1,5 +1,7 @@
 //! What a report is made from. Percentages are 0 to 100, times are seconds, sizes are bytes.
 
+use super::bootstrap::Interval;
+use super::ranking::Ranking;
 use serde::Serialize;
 
 /// Everything on the page. An empty list leaves its section out.
@@ -58,10 +60,17 @@ pub struct TableRow {
     pub n: u32,
     /// Top-1 accuracy in percent.
     pub top1: MeanSd,
+    /// The best of several measurements on the test images, in percent, where a protocol takes some: chosen on what it is measured on, so no
+    /// result.
+    pub best_top1: Option<MeanSd>,
     /// Top-5 accuracy in percent.
     pub top5: MeanSd,
     /// Top-1 over the baseline of the same setting; none for the baseline itself.
     pub gain: Option<Gain>,
+    /// The same difference when seeds and test images are drawn anew; none where the images are not on record.
+    pub gain_over_images: Option<Interval>,
+    /// DD-Ranking's scores, where the full data was trained on.
+    pub ranking: Option<Ranking>,
     /// Size of the stored images.
     pub image_bytes: u64,
     /// Size of the stored labels.

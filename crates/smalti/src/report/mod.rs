@@ -5,20 +5,25 @@
 //!
 //! | module | what it makes |
 //! |---|---|
-//! | [`stats`] | mean and spread over seeds, paired gains |
-//! | [`table`] | the table for terminals, READMEs and CSV readers |
+//! | [`stats`], [`bootstrap`], [`ranking`] | mean and spread over seeds, paired gains; intervals over seeds and images; DD-Ranking's scores |
+//! | [`table`], [`latex`] | the table for terminals, READMEs, CSV readers and papers |
+//! | [`tensorboard`] | event files |
 //! | [`page`] | `report.html`: no script, no network, pictures inside |
 //! | [`plots`] | the figures, in the page and as files |
 
+pub mod bootstrap;
 pub mod columns;
 pub mod data;
 pub mod embed;
+pub mod latex;
 pub mod page;
 pub mod pictures;
 pub mod plots;
+pub mod ranking;
 pub mod stats;
 pub mod svg;
 pub mod table;
+pub mod tensorboard;
 pub mod words;
 
 #[cfg(test)]

@@ -44,7 +44,7 @@ pub fn hold_out(samples: &mut Samples, part: f64, seed: u64) {
             sample.split = Split::Train;
         }
         if sample.split == Split::Train {
-            let key = (sample.content_hash >> 64) as u64;
+            let key = sample.content_hash.leading();
             if Stream::new(seed, Stage::Holdout, 0, key).uniform() < part {
                 sample.split = Split::Holdout;
             }
@@ -55,14 +55,12 @@ pub fn hold_out(samples: &mut Samples, part: f64, seed: u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use smalti_data::tables::{Sample, Status};
+    use smalti_data::tables::{ContentHash, Sample, Status};
 
     fn samples(n: u32) -> Samples {
         let row = |sample: u32| Sample {
             sample,
-            content_hash: u128::from_be_bytes(
-                blake3::hash(&(sample / 2).to_be_bytes()).as_bytes()[..16].try_into().expect("16"),
-            ),
+            content_hash: ContentHash::of(&(sample / 2).to_be_bytes()),
             class_id: 0,
             split: if sample.is_multiple_of(5) { Split::Test } else { Split::Train },
             width: 1,

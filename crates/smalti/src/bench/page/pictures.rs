@@ -1,7 +1,7 @@
 //! Pictures for the page: score histograms, stored images, and what was kept and dropped.
 
-use crate::bench::lab::{file_of, scores_folder};
-use crate::bench::recipe::{Plan, Row};
+use crate::bench::evidence::{file_of, scores_folder};
+use crate::bench::plan::{Plan, Row};
 use crate::report::{Bin, ClassStrip, EasyEnd, Gallery, Histogram, Picture};
 use crate::run::working_folder;
 use crate::stages::{Scores, given_scores};
@@ -62,7 +62,7 @@ impl Pictures<'_> {
         let mut found = Vec::new();
         for row in &self.plan.rows {
             let selection = working_folder(&self.set(row)).join("selection.parquet");
-            if let Some(metric) = &row.metric
+            if let Some(metric) = row.metric()
                 && file_of(&folder, metric).exists()
                 && selection.exists()
             {
@@ -125,7 +125,7 @@ impl Pictures<'_> {
     /// The easiest kept and the hardest dropped images of the first row that keeps the easy ones, and a line that says which.
     pub(super) fn choices(&self) -> Result<(Vec<ClassStrip>, String)> {
         let scored = self.scored()?;
-        let easy = |row: &Row| row.recipe.rule.as_deref() == Some("easy-first");
+        let easy = |row: &Row| row.making().is_some_and(|m| m.recipe.rule.as_deref() == Some("easy-first"));
         let Some((row, scores, selection)) = scored.iter().find(|(row, ..)| easy(row)) else {
             return Ok((Vec::new(), String::new()));
         };

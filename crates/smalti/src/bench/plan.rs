@@ -1,0 +1,312 @@
+//! A recipe checked and completed: every name known, every number in range, before any work.
+
+use super::recipe::{BenchRecipe, RowRecipe, TeacherRecipe};
+use crate::error::usage;
+use crate::presets::preset;
+use crate::recipe::{ProxySettings, Recipe};
+use crate::students::{Training, TrainingRecipe};
+use crate::teachers::TeacherFile;
+use anyhow::Result;
+use smalti_learn::labels::LabelKind;
+use smalti_select::{Choice, Metric};
+use std::path::{Path, PathBuf};
+
+/// A checked recipe.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// As given.
+    pub recipe: BenchRecipe,
+    /// The labelled set.
+    pub source: PathBuf,
+    /// Where the test images are.
+    pub test: PathBuf,
+    /// What is compared.
+    pub rows: Vec<Row>,
+    /// Name of the row that gains are measured against.
+    pub baseline: String,
+    /// Smallest crop areas to choose among; one is no choice, none is the protocol's own.
+    pub crops: Vec<f64>,
+    /// Students per crop range on the hold-out.
+    pub crop_seeds: u64,
+    /// The scoring networks.
+    pub proxy: ProxySettings,
+    /// Every metric that is computed, each once, by name.
+    pub metrics: Vec<Metric>,
+    /// Who says soft labels, where a protocol has some.
+    pub teacher: Option<PlannedTeacher>,
+}
+
+impl Plan {
+    /// Every budget that a row has, in the order of the recipe; all images come last.
+    pub fn budgets(&self) -> Vec<u32> {
+        let mut found: Vec<u32> = Vec::new();
+        for ipc in self.rows.iter().flat_map(|row| &row.budgets).filter(|&&ipc| ipc != ALL) {
+            if !found.contains(ipc) {
+                found.push(*ipc);
+            }
+        }
+        let all = self.rows.iter().any(|row| row.budgets.contains(&ALL));
+        found.into_iter().chain(all.then_some(ALL)).collect()
+    }
+}
+
+/// Who says soft labels.
+#[derive(Debug, Clone, PartialEq)]
+pub enum PlannedTeacher {
+    /// A checkpoint.
+    File(TeacherFile),
+    /// A network that is trained on all training images first.
+    Trained(Training),
+}
+
+/// One method, complete.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Row {
+    /// Name in tables and file names.
+    pub name: String,
+    /// One sentence.
+    pub about: String,
+    /// Where its set comes from.
+    pub origin: Origin,
+    /// Budgets in images per class; [`ALL`] for all images.
+    pub budgets: Vec<u32>,
+    /// Number of seeds.
+    pub seeds: u64,
+    /// How its students are trained, but for the crop range: every student under every protocol.
+    pub trainings: Vec<Training>,
+}
+
+/// The budget of a row that is all training images.
+pub const ALL: u32 = 0;
+
+/// Where the set of a row comes from.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Origin {
+    /// It is made here.
+    Made(Box<Making>),
+    /// A set made elsewhere; `{ipc}` in the path stands for the budget.
+    External {
+        /// The path.
+        path: String,
+        /// A file that fixes names and order of its classes.
+        class_map: Option<PathBuf>,
+    },
+    /// All training images.
+    Full,
+}
+
+/// How a set is made.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Making {
+    /// Settings of `compress`, but for ipc and seed.
+    pub recipe: Recipe,
+    /// What its rule decides by, where it needs scores.
+    pub metric: Option<Metric>,
+    /// Its rule.
+    pub choice: Choice,
+}
+
+impl Row {
+    /// How its set is made, where it is made here.
+    pub fn making(&self) -> Option<&Making> {
+        match &self.origin {
+            Origin::Made(making) => Some(making),
+            Origin::External { .. } | Origin::Full => None,
+        }
+    }
+
+    /// What its rule decides by, where it needs scores.
+    pub fn metric(&self) -> Option<&Metric> {
+        self.making().and_then(|making| making.metric.as_ref())
+    }
+
+    /// Tiles of a side of its images, where it is made here; sets made elsewhere say it themselves.
+    pub fn grid(&self) -> u32 {
+        self.making().and_then(|making| making.recipe.grid).unwrap_or(1)
+    }
+}
+
+/// The preset of a row that is all training images.
+const FULL: &str = "full";
+/// What stands for the budget in the path of a set.
+pub const IPC: &str = "{ipc}";
+
+impl BenchRecipe {
+    /// Checks everything before any work; `folder` is where relative paths start.
+    ///
+    /// # Errors
+    /// For names that are in no list, numbers out of range, rows with one name, and a comparison without the random baseline.
+    pub fn settle(self, folder: &Path) -> Result<Plan> {
+        if self.ipc.is_empty() || self.seeds == 0 {
+            return Err(usage("the recipe asks for no cell", "give `ipc = [10]` and `seeds = 3`"));
+        }
+        let rows = self.row.iter().map(|row| self.settle_row(row)).collect::<Result<Vec<Row>>>()?;
+        for (at, row) in rows.iter().enumerate() {
+            if rows[..at].iter().any(|other| other.name == row.name) {
+                return Err(usage(format!("two rows are called `{}`", row.name), "give each a `name` of its own"));
+            }
+        }
+        let random = |row: &&Row| {
+            row.making().is_some_and(|making| making.recipe.rule.as_deref() == Some("random")) && row.grid() == 1
+        };
+        let baseline = rows.iter().find(random).map(|row| row.name.clone()).ok_or_else(|| {
+            usage("no row is a random subset, so no gain can be stated", "add `[[row]]` with `preset = \"random\"`")
+        })?;
+        let (crops, crop_seeds) = match &self.crop {
+            Some(choice) if choice.min.is_empty() || choice.seeds == 0 => {
+                return Err(usage(
+                    "[crop] offers no choice",
+                    "give `min = [0.08, 0.25]` and `seeds = 1`, or leave it out",
+                ));
+            }
+            Some(choice) => (choice.min.clone(), choice.seeds),
+            None => (Vec::new(), 0),
+        };
+        for &min in &crops {
+            TrainingRecipe { crop_min: Some(min), ..self.training.clone() }.settle()?;
+        }
+        let teacher = self.settle_teacher(&rows, folder)?;
+        let metrics = self.all_metrics(&rows)?;
+        let test = self.test.as_ref().unwrap_or(&self.source);
+        Ok(Plan {
+            source: folder.join(&self.source),
+            test: folder.join(test),
+            baseline,
+            crops,
+            crop_seeds,
+            proxy: self.proxy.settle(self.size)?,
+            metrics,
+            teacher,
+            rows,
+            recipe: self,
+        })
+    }
+
+    /// The metrics of the rows and those asked for besides, each once.
+    fn all_metrics(&self, rows: &[Row]) -> Result<Vec<Metric>> {
+        let epochs = self.proxy.settle(self.size)?.epochs;
+        let named = self.metrics.iter().map(|name| smalti_select::metric(name, None));
+        let mut metrics = named.collect::<smalti_select::Result<Vec<Metric>>>()?;
+        metrics.extend(rows.iter().filter_map(|row| row.metric().cloned()));
+        metrics.sort_by(|a, b| a.name.cmp(&b.name));
+        metrics.dedup();
+        if let Some(pair) = metrics.windows(2).find(|pair| pair[0].name == pair[1].name) {
+            let what = format!("two rows mean different things by the metric `{}`", pair[0].name);
+            return Err(usage(what, "give each expression a name of its own"));
+        }
+        for metric in &metrics {
+            smalti_select::check_metric(metric, epochs)?;
+        }
+        Ok(metrics)
+    }
+
+    fn settle_row(&self, row: &RowRecipe) -> Result<Row> {
+        let name = row.name().unwrap_or_default().to_owned();
+        if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || "-_+.".contains(c)) {
+            return Err(usage(
+                format!("a row cannot be called `{name}`"),
+                "give it a `name` of letters, digits and -_+. : it becomes a file name",
+            ));
+        }
+        let (origin, about, budgets) = match (row.preset.as_deref(), &row.set) {
+            (Some(FULL), None) => (Origin::Full, "all training images as they are".to_owned(), vec![ALL]),
+            (Some(name), None) => {
+                let (making, about) = self.settle_making(row, name)?;
+                (Origin::Made(Box::new(making)), about, self.ipc.clone())
+            }
+            (None, Some(path)) => {
+                let about = format!("`{path}` as it is");
+                let budgets = match (path.contains(IPC), row.ipc) {
+                    (true, _) => self.ipc.clone(),
+                    (false, Some(ipc)) => vec![ipc],
+                    (false, None) => vec![self.ipc[0]],
+                };
+                (Origin::External { path: path.clone(), class_map: row.class_map.clone() }, about, budgets)
+            }
+            _ => {
+                let what = format!("the row `{name}` must have a `preset` or a `set`, not both");
+                return Err(usage(what, "remove one of the two"));
+            }
+        };
+        let seeds = row.seeds.unwrap_or(self.seeds).min(self.seeds);
+        Ok(Row { name, about, origin, budgets, seeds, trainings: self.trainings(row)? })
+    }
+
+    fn settle_making(&self, row: &RowRecipe, name: &str) -> Result<(Making, String)> {
+        let preset = preset(name)?;
+        let recipe = Recipe {
+            ipc: self.ipc.first().copied(),
+            preset: Some(name.to_owned()),
+            grid: row.grid.or(Some(preset.grid)),
+            metric: row.metric.clone().or(preset.metric.map(str::to_owned)),
+            hard_end: row.hard_end,
+            rule: row.rule.clone().or(Some(preset.rule.to_owned())),
+            size: Some(self.size),
+            holdout: Some(self.holdout),
+            proxy: self.proxy.clone(),
+            ..Recipe::default()
+        };
+        let settled = recipe.settle("check", self.size)?;
+        let metric = settled.metric.as_deref().map(|spec| smalti_select::metric(spec, row.hard_end)).transpose()?;
+        let choice = smalti_select::rule(&settled.rule)?;
+        let about = match (&row.rule, &row.metric) {
+            (None, None) => preset.about.to_owned(),
+            _ => choice.rule.about.to_owned(),
+        };
+        Ok((Making { recipe, metric, choice }, about))
+    }
+
+    /// Every student under every protocol, with what the row says otherwise.
+    fn trainings(&self, row: &RowRecipe) -> Result<Vec<Training>> {
+        let one_or = |list: &[String], one: &Option<String>| match list {
+            [] => vec![one.clone()],
+            list => list.iter().cloned().map(Some).collect(),
+        };
+        let (images_seen, epochs) = match (row.images_seen, row.epochs) {
+            (None, None) => (self.training.images_seen, self.training.epochs),
+            own => own,
+        };
+        let mut trainings = Vec::new();
+        for student in one_or(&self.students, &self.training.student) {
+            for protocol in one_or(&self.protocols, &self.training.protocol) {
+                let training = TrainingRecipe {
+                    student: student.clone(),
+                    protocol,
+                    augment: row.augment.clone().or(self.training.augment.clone()),
+                    images_seen,
+                    epochs,
+                    ..self.training.clone()
+                };
+                trainings.push(training.settle()?);
+            }
+        }
+        Ok(trainings)
+    }
+
+    fn settle_teacher(&self, rows: &[Row], folder: &Path) -> Result<Option<PlannedTeacher>> {
+        let soft = rows.iter().flat_map(|row| &row.trainings).find(|training| training.labels != LabelKind::Hard);
+        let Some(soft) = soft else { return Ok(None) };
+        match &self.teacher {
+            Some(TeacherRecipe { file: Some(file), train: None, network, classes }) => {
+                Ok(Some(PlannedTeacher::File(TeacherFile {
+                    path: folder.join(file),
+                    network: network.clone(),
+                    classes: classes.as_ref().map(|list| folder.join(list)),
+                })))
+            }
+            Some(TeacherRecipe { file: None, train: Some(training), .. }) => {
+                let training = training.settle()?;
+                match training.labels {
+                    LabelKind::Hard => Ok(Some(PlannedTeacher::Trained(training))),
+                    LabelKind::Soft(_) => {
+                        Err(usage("the teacher itself needs a teacher", "give it a protocol with hard labels"))
+                    }
+                }
+            }
+            _ => Err(usage(
+                format!("the protocol `{}` needs a teacher", soft.protocol),
+                "add `[teacher]` with `file = \"teacher.safetensors\"` or `train = { student = \"resnet18\", protocol = \"small\" }`",
+            )),
+        }
+    }
+}

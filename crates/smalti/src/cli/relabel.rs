@@ -1,0 +1,74 @@
+//! `smalti relabel`.
+
+use super::{Done, Form, args, print, print_json};
+use crate::report::words::bytes;
+use crate::sources::{TrainSet, budget};
+use crate::students::TrainingRecipe;
+use crate::teachers::{Ready, Relabel, SoftSource};
+use crate::ui::{Ui, count};
+use anyhow::Result;
+use serde::Serialize;
+use smalti_learn::engine::Engine;
+
+pub(super) const EXAMPLE: &str = "\
+Example: a teacher on all images, its labels for a set, and students that learn from them
+  smalti train photos --test photos --student resnet18-small --size 64 --seeds 1 --save teacher.safetensors
+  smalti relabel photos-ipc10 --teacher teacher.safetensors --protocol small-soft --out photos-ipc10-labels
+  smalti train photos-ipc10 --test photos --protocol small-soft --labels photos-ipc10-labels";
+
+/// What was written.
+#[derive(Debug, Serialize)]
+struct Written {
+    steps: u64,
+    of_steps: u64,
+    views: u64,
+    label_bytes: u64,
+    image_bytes: u64,
+    teacher: String,
+    seed: u64,
+}
+
+pub(super) fn run(args: &args::Relabel, form: Form, ui: &Ui) -> Result<Done> {
+    let recipe = TrainingRecipe {
+        protocol: Some(args.protocol.clone()),
+        augment: args.augment.clone(),
+        images_seen: args.images_seen,
+        epochs: args.epochs,
+        batch: args.batch,
+        crop_min: args.crop_min,
+        distort: args.distort.clone(),
+        mix: args.mix.clone(),
+        ..TrainingRecipe::default()
+    };
+    let training = recipe.settle()?;
+    let set = TrainSet::open(&args.dir, &args.columns.options(), args.size, ui)?;
+    let engine = Engine::start(args.machine.precision.into(), args.machine.threads)?;
+    let Ready::Teacher(known) = SoftSource::Teacher(args.teacher.file()).open(&training, &set, &engine, ui)? else {
+        unreachable!("a teacher was asked for");
+    };
+    let store = set.load(&budget(&std::env::temp_dir()))?;
+    let job = Relabel { set: &set, training: &training, seed: args.seed, keep: args.keep, out: &args.out };
+    let labels = job.run(&known, &store, &engine, ui)?;
+    let written = Written {
+        steps: labels.steps(),
+        of_steps: labels.header.steps,
+        views: labels.steps() * u64::from(labels.header.batch),
+        label_bytes: labels.bytes()?,
+        image_bytes: set.image_bytes,
+        teacher: known.name,
+        seed: args.seed,
+    };
+    match form {
+        Form::Json => print_json(&written)?,
+        Form::Text => print(&format!(
+            "{}: labels of {} of {} in {}, {:.1} times the {} of the images\n",
+            args.out.display(),
+            count(written.steps, "step"),
+            written.of_steps,
+            bytes(written.label_bytes),
+            written.label_bytes as f64 / written.image_bytes.max(1) as f64,
+            bytes(written.image_bytes),
+        ))?,
+    }
+    Ok(Done::skipping(set.skipped()))
+}
