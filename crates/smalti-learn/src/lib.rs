@@ -21,6 +21,7 @@ pub mod labels;
 pub mod measure;
 pub mod mix;
 pub mod nets;
+pub mod observe;
 pub mod optim;
 pub mod protocols;
 pub mod proxy;

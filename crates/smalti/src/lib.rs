@@ -9,10 +9,12 @@
 //! | students on a set, several seeds | [`students`], [`sources`] |
 //! | soft labels: who says them, and what was said | [`teachers`] |
 //! | methods against each other | [`bench`] |
+//! | what need not be trained twice | [`cache`] |
 //! | the page | [`report`] |
 //! | images without a download | [`demo`] |
 
 pub mod bench;
+pub mod cache;
 pub mod cli;
 pub mod demo;
 pub mod error;

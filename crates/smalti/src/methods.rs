@@ -4,6 +4,8 @@ use crate::presets::PRESETS;
 use serde::Serialize;
 use smalti_data::tables::trace::COLUMNS;
 use smalti_learn::augment::AUGMENTS;
+use smalti_learn::distort::DISTORTS;
+use smalti_learn::mix::MIXES;
 use smalti_learn::nets::FAMILIES;
 use smalti_learn::protocols::PROTOCOLS;
 use smalti_select::{HardEnd, METRICS, Needs, RULES};
@@ -106,6 +108,18 @@ pub fn families() -> Vec<Family> {
             rows: AUGMENTS.iter().map(|a| text(&[a.name, a.about, a.paper])).collect(),
         },
         Family {
+            name: "Distortions",
+            flag: "--distort",
+            columns: vec!["name", "what happens to a view then", "paper"],
+            rows: DISTORTS.iter().map(|d| text(&[d.name, d.about, d.paper])).collect(),
+        },
+        Family {
+            name: "Mixings",
+            flag: "--mix",
+            columns: vec!["name", "how the images of a step are mixed", "paper"],
+            rows: MIXES.iter().map(|m| text(&[m.name, m.about, m.paper])).collect(),
+        },
+        Family {
             name: "Protocols",
             flag: "--protocol",
             columns: vec!["name", "what it is", "in full", "paper"],
@@ -114,10 +128,10 @@ pub fn families() -> Vec<Family> {
     ]
 }
 
-/// All lists as Markdown.
-pub fn markdown() -> String {
+/// Lists as Markdown.
+pub fn markdown(families: &[Family]) -> String {
     let mut out = String::new();
-    for family in families() {
+    for family in families {
         let _ = writeln!(out, "## {} (`{}`)\n", family.name, family.flag);
         let _ = writeln!(out, "| {} |", family.columns.join(" | "));
         let _ = writeln!(out, "|{}", "---|".repeat(family.columns.len()));
@@ -153,7 +167,7 @@ mod tests {
         let text = format!(
             "# Methods\n\nWhat `smalti methods` prints: made from the program's own lists, do not edit. A test keeps it true; \
              `UPDATE_DOCS=1 make test` writes it anew.\n\n{}",
-            markdown()
+            markdown(&families())
         );
         if std::env::var_os("UPDATE_DOCS").is_some() {
             smalti_data::files::write_bytes(&path, text.as_bytes()).expect("the folder can be written");

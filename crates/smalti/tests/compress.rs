@@ -221,3 +221,29 @@ fn a_broken_off_run_with_other_settings_is_not_mixed_up() {
     other.push("--force");
     run(other, 0);
 }
+
+#[test]
+fn a_proxy_that_another_run_trained_comes_from_the_cache_with_the_same_bytes() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let (source, cache) = (images(dir.path(), 6), dir.path().join("cache"));
+    let run_with = |out: &Path, more: &[&str]| {
+        let mut args = vec!["compress", arg(&source), "--out", arg(out), "--ipc", "1", "--preset", "el2n-easy"];
+        args.extend(TINY_PROXY);
+        args.extend(more);
+        common::check(&common::smalti(args).env("SMALTI_CACHE", &cache).output().expect("it starts"), 0).1
+    };
+    let (first, second, other) = (dir.path().join("a/set"), dir.path().join("b/set"), dir.path().join("c/set"));
+    run_with(&first, &[]);
+    let said = run_with(&second, &[]);
+    assert_eq!(said.matches("from the cache").count(), 2, "{said}");
+    assert_eq!(tree(&dir.path().join("b/set.run/trace")), tree(&dir.path().join("a/set.run/trace")));
+    assert_eq!(tree(&second), tree(&first));
+    assert!(!run_with(&other, &["--seed", "3"]).contains("from the cache"), "other proxies");
+    let listed = |more: &[&str]| {
+        let args = ["cache", "--json"].iter().chain(more);
+        let output = common::smalti(args).env("SMALTI_CACHE", &cache).output().expect("it starts");
+        serde_json::from_str::<Vec<serde_json::Value>>(&common::check(&output, 0).0).expect("JSON").len()
+    };
+    assert_eq!((listed(&[]), listed(&["--clean"]), listed(&[])), (4, 4, 0));
+    assert_eq!(tree(&second), tree(&first), "what was made from it is its owner's");
+}

@@ -143,3 +143,36 @@ fn a_teacher_of_other_classes_and_labels_of_another_set_are_refused_by_name() {
     std::fs::write(&path, bytes).expect("written");
     refuse(&f.set, &["--labels", arg(&labels)], &["epoch=0.parquet"]);
 }
+
+#[test]
+fn sets_are_observed_as_stored_and_under_crops() {
+    let f = folder();
+    let args = [
+        "observe",
+        arg(&f.set),
+        arg(&f.source),
+        "--teacher",
+        arg(&f.teacher),
+        "--size",
+        "24",
+        "--crops",
+        "1,0.25",
+        "--json",
+        "-q",
+    ];
+    let (stdout, _) = run(args, 0);
+    let rows: Vec<serde_json::Value> = serde_json::from_str(&stdout).expect("JSON alone on standard output");
+    assert_eq!(rows.len(), 6, "two sets, as stored and under two crops");
+    for row in &rows {
+        let entropy = row["entropy"].as_f64().expect("a number");
+        assert!(entropy > 0.0 && entropy <= 3f64.ln() + 1e-6, "three classes: {row}");
+        let (images, views) = (row["images"].as_u64(), row["views"].as_u64().expect("a number"));
+        assert_eq!(images.map(|n| if row["crop_min"].is_null() { n } else { 10 * n }), Some(views));
+    }
+    // A crop of the whole area is the image as stored, but for the flip.
+    let (stored, whole) = (rows[0]["nll"].as_f64().expect("a number"), rows[1]["nll"].as_f64().expect("a number"));
+    assert!((stored - whole).abs() < 0.5, "{stored} {whole}");
+    let (_, stderr) = run(["observe", arg(&f.set), "--teacher", arg(&f.teacher), "--crops", "2", "-q"], 2);
+    assert!(stderr.contains("a crop of 2 of the area"), "{stderr}");
+    run(["observe", arg(&f.set)], 2);
+}

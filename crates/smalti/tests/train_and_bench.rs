@@ -173,10 +173,11 @@ fn a_dry_run_lists_the_cells_and_writes_nothing() {
     images(dir.path(), 4);
     let (recipe, out) = (recipe(dir.path()), dir.path().join("out"));
     let (stdout, _) = run(["bench", arg(&recipe), "--out", arg(&out), "--dry-run"], 0);
-    assert!(
-        stdout.contains("pca ipc 1 seed 1: convnet-1/4-bn, small, to do") && stdout.contains("4 cells to do (400"),
-        "{stdout}"
-    );
+    let row = stdout.lines().find(|line| line.contains("convnet-1/4-bn")).expect("a row of the table");
+    let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+    // Student, protocol, budget, cells, to do, steps and images of each.
+    assert_eq!(cells[1..8], ["convnet-1/4-bn", "small", "1", "4", "4", "5", "100"], "{stdout}");
+    assert!(stdout.contains("in all about") && stdout.contains("2 proxy runs"), "{stdout}");
     assert!(!out.exists());
 }
 
@@ -191,13 +192,20 @@ fn methods_lists_every_family() {
         serde_json::from_str::<serde_json::Value>(&stdout)
             .expect("JSON")
             .as_array()
-            .is_some_and(|list| list.len() == 7)
+            .is_some_and(|list| list.len() == 9)
+    );
+    let (stdout, _) = run(["methods", "--protocols"], 0);
+    assert!(
+        stdout.contains("| rded |") && stdout.contains("KL divergence") && !stdout.contains("## Rules"),
+        "{stdout}"
     );
 }
 
 #[test]
 fn help_is_kept_by_a_snapshot() {
-    for command in ["inspect", "compress", "train", "verify", "bench", "report", "demo", "methods"] {
+    for command in
+        ["inspect", "compress", "train", "verify", "bench", "report", "demo", "methods", "relabel", "observe", "cache"]
+    {
         let (stdout, _) = run([command, "--help"], 0);
         insta::assert_snapshot!(format!("help_{command}"), stdout);
     }

@@ -4,13 +4,14 @@ use super::cells::{Cell, Exam, Job, Seconds, budget_name};
 use super::evidence;
 use super::plan::{IPC, Origin, Plan, PlannedTeacher};
 use super::runner::Lab;
+use crate::cache::{self, Cache, Kind};
 use crate::error::failure;
 use crate::pipeline::{Overwrite, make_set};
 use crate::report::bootstrap::Right;
 use crate::run::{Run, working_folder};
 use crate::sources::{Scanned, TestSet, TrainSet, budget, rows};
 use crate::stages::{self, Evidence, Given};
-use crate::students::{SetFacts, Training, crops_from, program, train_one};
+use crate::students::{SetFacts, Training, crops_from, machine, program, train_one};
 use crate::teachers::{Known, Ready, TeacherFile};
 use crate::ui::{Ui, count};
 use anyhow::Result;
@@ -230,6 +231,12 @@ impl<'a> Torch<'a> {
     fn trained_teacher(&mut self, training: &Training) -> Result<TeacherFile> {
         let path = self.out.join("work/teacher.safetensors");
         let _alone = self.alone("teacher")?;
+        let (cache, key) = (Cache::open(), self.teacher_key(training)?);
+        if let (false, Some(files)) = (path.exists(), cache.find(Kind::Teacher, &key)) {
+            self.ui.say("teacher", "from the cache");
+            files::write_bytes(&self.out.join("teacher.json"), &files::read(&files.join("teacher.json"))?)?;
+            files::write_bytes(&path, &files::read(&files.join("teacher.safetensors"))?)?;
+        }
         if !path.exists() {
             self.load_test(training.fit)?;
             let all = self.everything()?;
@@ -240,9 +247,23 @@ impl<'a> Torch<'a> {
             let sets = (&all.train, test, classes.len());
             let (result, network) = train_one("teacher", training, sets, &mut Labels::Hard, 0, &engine, ui)?;
             checkpoint::save(&network, classes, &path)?;
-            files::write_bytes(&self.out.join("teacher.json"), &serde_json::to_vec_pretty(&result)?)?;
+            let report = serde_json::to_vec_pretty(&result)?;
+            files::write_bytes(&self.out.join("teacher.json"), &report)?;
+            let kept = self.work().join("teacher-for-the-cache");
+            files::write_bytes(&kept.join("teacher.safetensors"), &files::read(&path)?)?;
+            files::write_bytes(&kept.join("teacher.json"), &report)?;
+            let about = format!("teacher {} under {}", training.student, training.protocol);
+            cache.keep(Kind::Teacher, &key, &about, &kept, ui);
+            std::fs::remove_dir_all(&kept)?;
         }
         Ok(TeacherFile { path, ..TeacherFile::default() })
+    }
+
+    /// The hash of everything that a teacher depends on.
+    fn teacher_key(&mut self, training: &Training) -> Result<String> {
+        let (size, machine) = (self.plan.recipe.size, machine(&self.engine));
+        let images = self.images()?;
+        Ok(cache::key(&("teacher 1", cache::train_hash(&images.source.samples), training, size, machine, program())))
     }
 }
 
@@ -315,7 +336,7 @@ impl Lab for Torch<'_> {
             },
             history: result.history,
             program: program(),
-            machine: describe(&engine),
+            machine: machine(&engine),
         })
     }
 }
@@ -375,11 +396,4 @@ fn warn_of_leaks(train: &Samples, test: &Samples, elsewhere: bool, ui: &Ui) {
     if leaks > 0 {
         ui.warn(format!("{leaks} test images are also training images; every row's accuracy is that much too high"));
     }
-}
-
-/// Processor, threads and number format.
-pub fn describe(engine: &Engine) -> String {
-    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = info.lines().find_map(|line| line.strip_prefix("model name")).and_then(|rest| rest.split(':').nth(1));
-    format!("{}, {} threads, {}", model.map_or("unknown processor", str::trim), engine.threads, engine.precision_name())
 }

@@ -13,6 +13,7 @@
 
 pub mod cells;
 mod evidence;
+pub mod forecast;
 pub mod lab;
 pub mod page;
 pub mod plan;

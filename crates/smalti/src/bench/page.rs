@@ -116,7 +116,12 @@ fn class_bars(plan: &Plan, cells: &[Cell], ipc: u32, classes: &[String]) -> Vec<
 }
 
 fn protocol(plan: &Plan) -> Vec<(String, String)> {
-    let mut list = plan.rows[0].trainings[0].describe();
+    let mut list = Vec::new();
+    let several = plan.rows[0].trainings.len() > 1;
+    for training in &plan.rows[0].trainings {
+        let setting = if several { format!("{}, {}: ", training.student, training.protocol) } else { String::new() };
+        list.extend(training.describe().into_iter().map(|(name, value)| (format!("{setting}{name}"), value)));
+    }
     if plan.crops.len() > 1 {
         let ranges: Vec<String> = plan.crops.iter().map(f64::to_string).collect();
         let chosen = format!(

@@ -273,6 +273,8 @@ impl BenchRecipe {
                     student: student.clone(),
                     protocol,
                     augment: row.augment.clone().or(self.training.augment.clone()),
+                    distort: row.distort.clone().or(self.training.distort.clone()),
+                    mix: row.mix.clone().or(self.training.mix.clone()),
                     images_seen,
                     epochs,
                     ..self.training.clone()

@@ -1,5 +1,6 @@
 //! Bench recipes: what is compared, on what, and how every row is trained.
 
+use super::forecast::Assumed;
 use super::plan::IPC;
 use crate::error::failure;
 use crate::recipe::{ProxyRecipe, parse};
@@ -44,6 +45,9 @@ pub struct BenchRecipe {
     /// Who says the labels of soft protocols.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub teacher: Option<TeacherRecipe>,
+    /// What `--dry-run` may assume of a source that is not here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub assume: Option<Assumed>,
     /// Among which crop ranges each row chooses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub crop: Option<CropChoice>,
@@ -133,6 +137,12 @@ pub struct RowRecipe {
     /// Instead of the training's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub augment: Option<String>,
+    /// Instead of the protocol's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub distort: Option<String>,
+    /// Instead of the protocol's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mix: Option<String>,
 }
 
 impl BenchRecipe {
@@ -179,7 +189,7 @@ impl BenchRecipe {
             classes: teacher.classes.as_ref().map(|_| PathBuf::new()),
             ..teacher.clone()
         });
-        BenchRecipe { source: PathBuf::new(), test, teacher, students: vec![], protocols: vec![], ..free }
+        BenchRecipe { source: PathBuf::new(), test, teacher, students: vec![], protocols: vec![], assume: None, ..free }
     }
 
     /// The recipe as a file.

@@ -358,9 +358,51 @@ pub struct Demo {
     pub machine: Machine,
 }
 
+/// `smalti observe`.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("observer").arg("teacher").required(true))]
+pub struct Observe {
+    /// Compressed or any labelled sets
+    #[arg(value_name = "DIR", required = true)]
+    pub dirs: Vec<PathBuf>,
+    #[command(flatten)]
+    pub teacher: Teacher,
+    #[command(flatten)]
+    pub columns: Columns,
+    /// Side of the images in pixels [default: as stored, at most 224]
+    #[arg(long, value_name = "PX", help_heading = "Data")]
+    pub size: Option<u32>,
+    /// Smallest areas of random crops under which they are observed too, as parts of the image
+    #[arg(long, value_name = "PART", value_delimiter = ',', help_heading = "Views")]
+    pub crops: Vec<f64>,
+    /// Random views of each image
+    #[arg(long, value_name = "N", default_value_t = 10, help_heading = "Views")]
+    pub views: u32,
+    /// Seed of the views
+    #[arg(long, value_name = "S", default_value_t = 0, help_heading = "Views")]
+    pub seed: u64,
+    #[command(flatten)]
+    pub machine: Machine,
+}
+
+/// `smalti cache`.
+#[derive(Debug, Args)]
+pub struct Cache {
+    /// Remove what was used longest ago, until the rest is small enough
+    #[arg(long)]
+    pub clean: bool,
+    /// What may stay: 500M, 5G, 0 for nothing
+    #[arg(long, value_name = "SIZE", default_value = "0", requires = "clean")]
+    pub keep: String,
+}
+
 /// `smalti methods`.
 #[derive(Debug, Args)]
-pub struct Methods {}
+pub struct Methods {
+    /// Protocols alone, in full
+    #[arg(long)]
+    pub protocols: bool,
+}
 
 macro_rules! names {
     ($(#[$about:meta])* $name:ident => $target:ty { $($(#[$doc:meta])* $variant:ident => $value:expr),+ $(,)? }) => {

@@ -1,15 +1,16 @@
 //! `smalti bench`.
 
 use super::{Done, Form, args, print, print_json};
+use crate::bench::forecast::{Forecast, Forecasts, forecast};
 use crate::bench::lab::Machine;
-use crate::bench::plan::Plan;
+use crate::bench::plan::{ALL, Plan};
 use crate::bench::recipe::BenchRecipe;
 use crate::bench::{self, cells, results};
 use crate::report::table::terminal;
-use crate::report::words::thousands;
-use crate::students::SetFacts;
-use crate::ui::Ui;
+use crate::report::words::{bytes, seconds, thousands};
+use crate::ui::{Ui, count};
 use anyhow::Result;
+use smalti_learn::engine::Engine;
 use std::path::{Path, PathBuf};
 
 pub(super) const EXAMPLE: &str = "\
@@ -22,7 +23,14 @@ pub(super) fn run(args: &args::Bench, form: Form, ui: &Ui) -> Result<Done> {
     let out = args.out.clone().unwrap_or_else(|| PathBuf::from(format!("bench-{}", recipe.name)));
     let from = args.recipe.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if args.dry_run {
-        return print(&plan_text(&recipe.settle(from)?, &out)?).map(|()| Done::All);
+        let engine = Engine::start(args.machine.precision.into(), args.machine.threads)?;
+        let plan = recipe.settle(from)?;
+        let forecasts = forecast(&plan, &out, &engine, ui)?;
+        match form {
+            Form::Json => print_json(&forecasts)?,
+            Form::Text => print(&forecast_text(&plan, &forecasts))?,
+        }
+        return Ok(Done::All);
     }
     // Everything is checked before the folder appears.
     recipe.clone().settle(from)?;
@@ -38,30 +46,88 @@ pub(super) fn run(args: &args::Bench, form: Form, ui: &Ui) -> Result<Done> {
     Ok(Done::All)
 }
 
-/// The cells and their steps.
-fn plan_text(plan: &Plan, out: &Path) -> Result<String> {
-    let (mut text, mut seen, mut todo) = (String::new(), 0, 0);
-    for job in cells::jobs(plan) {
-        let finished = job.finished(out)?.is_some();
-        // The number of classes is not known before the source is read; the length in images seen does not depend on it.
-        let images = job.training.images_seen(SetFacts { images: job.ipc as usize, classes: 1, grid: 1, size: 0 });
-        todo += u64::from(!finished);
-        seen += if finished { 0 } else { images };
-        let state = if finished { "finished" } else { "to do" };
+/// Cells, steps, bytes and time.
+fn forecast_text(plan: &Plan, found: &Forecasts) -> String {
+    let heads = [
+        "student",
+        "protocol",
+        "IPC",
+        "cells",
+        "to do",
+        "steps each",
+        "images each",
+        "labels each",
+        "images/s",
+        "time",
+    ];
+    let row = |f: &Forecast| {
+        vec![
+            f.student.clone(),
+            f.protocol.clone(),
+            if f.ipc == ALL { "all".to_owned() } else { f.ipc.to_string() },
+            f.cells.to_string(),
+            f.to_do.to_string(),
+            thousands(f.steps),
+            thousands(f.images_seen),
+            bytes(f.label_bytes),
+            format!("{:.0}", f.images_per_second),
+            seconds(f.seconds()),
+        ]
+    };
+    let rows: Vec<Vec<String>> = found.students.iter().map(row).collect();
+    let mut text = markdown_table(&heads, &rows);
+    let mut total: f64 = found.students.iter().map(Forecast::seconds).sum();
+    if let Some((proxies, seen, rate)) = found.proxies {
+        let time = (proxies * seen) as f64 / rate;
+        total += time;
         text.push_str(&format!(
-            "{} seed {}: {}, {}, {state}\n",
-            job.title(),
-            job.seed,
-            job.training.student,
-            job.training.protocol
+            "\nand at most {} of {} images each, at {rate:.0} images/s: {}\n",
+            count(proxies, "proxy run"),
+            thousands(seen),
+            seconds(time)
         ));
     }
     let choices = if plan.crops.len() > 1 { plan.crops.len() as u64 * plan.crop_seeds } else { 0 };
-    let choosing = choices * cells::groups(plan).count() as u64;
+    if choices > 0 {
+        let students = choices * cells::groups(plan).count() as u64;
+        text.push_str(&format!("and at most {} on the hold-out, to choose crop ranges\n", count(students, "student")));
+    }
     text.push_str(&format!(
-        "{todo} cells to do ({} training images, or that many per class where the length is in epochs), and at most {choosing} students on \
-         the hold-out\n",
-        thousands(seen)
+        "in all about {} on this machine ({}), by a short warm-up on noise\n",
+        seconds(total),
+        found.machine
     ));
-    Ok(text)
+    if let Some(rate) = plan.recipe.assume.and_then(|assumed| assumed.gpu_images_per_second) {
+        let seen: u64 = found.students.iter().map(|f| f.to_do * f.images_seen).sum();
+        text.push_str(&format!(
+            "{:.1} GPU hours at {} images/s, which the recipe assumes\n",
+            seen as f64 / rate / 3600.0,
+            thousands(rate as u64)
+        ));
+    }
+    if let Some(assumed) = &plan.recipe.assume {
+        for &ipc in &plan.recipe.ipc {
+            let images = u64::from(ipc) * assumed.classes as u64;
+            text.push_str(&format!(
+                "IPC {ipc}: {} images, {}\n",
+                thousands(images),
+                bytes(images * assumed.image_bytes)
+            ));
+        }
+    }
+    text
+}
+
+/// A table whose columns are aligned to the right.
+fn markdown_table(heads: &[&str], rows: &[Vec<String>]) -> String {
+    let width =
+        |at: usize| rows.iter().map(|row| row[at].chars().count()).chain([heads[at].len(), 3]).max().unwrap_or(3);
+    let line = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
+    let pad = |at: usize, cell: &str| format!("{cell:>width$}", width = width(at));
+    let mut text = line(heads.iter().enumerate().map(|(at, head)| pad(at, head)).collect());
+    text.push_str(&line((0..heads.len()).map(|at| format!("{}:", "-".repeat(width(at) - 1))).collect()));
+    for row in rows {
+        text.push_str(&line(row.iter().enumerate().map(|(at, cell)| pad(at, cell)).collect()));
+    }
+    text
 }

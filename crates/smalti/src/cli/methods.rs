@@ -7,12 +7,17 @@ use anyhow::Result;
 pub(super) const EXAMPLE: &str = "\
 Example:
   smalti methods
+  smalti methods --protocols
   smalti methods --json";
 
-pub(super) fn run(_args: &args::Methods, form: Form) -> Result<Done> {
+pub(super) fn run(args: &args::Methods, form: Form) -> Result<Done> {
+    let mut families = methods::families();
+    if args.protocols {
+        families.retain(|family| family.flag == "--protocol");
+    }
     match form {
-        Form::Json => print_json(&methods::families())?,
-        Form::Text => print(&methods::markdown())?,
+        Form::Json => print_json(&families)?,
+        Form::Text => print(&methods::markdown(&families))?,
     }
     Ok(Done::All)
 }

@@ -2,11 +2,13 @@
 
 mod args;
 mod bench;
+mod cache;
 mod compress;
 mod demo;
 mod inspect;
 mod interrupt;
 mod methods;
+mod observe;
 mod relabel;
 mod report;
 mod train;
@@ -48,6 +50,9 @@ enum Command {
     /// Store what a teacher says of every view of a training, so that students learn soft labels without it
     #[command(after_help = relabel::EXAMPLE)]
     Relabel(Box<args::Relabel>),
+    /// Measure how uncertain a network is of sets, and what their labels cost it
+    #[command(after_help = observe::EXAMPLE)]
+    Observe(Box<args::Observe>),
     /// Read a compressed set back and check every file, size, hash, label and count
     #[command(after_help = compress::VERIFY_EXAMPLE)]
     Verify(args::Verify),
@@ -60,6 +65,9 @@ enum Command {
     /// Paint a small data set, compress it four ways, train on each, and show the result
     #[command(after_help = demo::EXAMPLE)]
     Demo(args::Demo),
+    /// List or clean what was trained before and is kept for the next run
+    #[command(after_help = cache::EXAMPLE)]
+    Cache(args::Cache),
     /// List presets, metrics, rules, networks, augmentations and protocols
     #[command(after_help = methods::EXAMPLE)]
     Methods(args::Methods),
@@ -117,10 +125,12 @@ fn dispatch(cli: &Cli) -> Result<Done> {
         Command::Compress(args) => compress::run(args, form, &ui),
         Command::Train(args) => train::run(args, form, &ui),
         Command::Relabel(args) => relabel::run(args, form, &ui),
+        Command::Observe(args) => observe::run(args, form, &ui),
         Command::Verify(args) => compress::verify(args, form),
         Command::Bench(args) => bench::run(args, form, &ui),
         Command::Report(args) => report::run(args, form, &ui),
         Command::Demo(args) => demo::run(args, form, &ui),
+        Command::Cache(args) => cache::run(args, form),
         Command::Methods(args) => methods::run(args, form),
     }
 }

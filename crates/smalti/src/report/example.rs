@@ -1,6 +1,8 @@
 //! A small made-up report for tests. None of its numbers was measured.
 
+use super::bootstrap::Interval;
 use super::data::*;
+use super::ranking::ranking;
 use super::stats;
 
 /// Accuracies per seed, from which rows are computed as a caller would.
@@ -39,6 +41,18 @@ pub fn page() -> Page {
 /// Five methods at three budgets.
 pub fn budgets() -> Page {
     Page { table: [1, 10, 50].iter().flat_map(|&ipc| (0..RUNS.len()).map(move |at| row(at, ipc))).collect(), ..page() }
+}
+
+/// Five methods with every column that a table can have.
+pub fn everything() -> Page {
+    let full = |(at, row): (usize, TableRow)| TableRow {
+        best_top1: Some(stats::mean_sd(&row.top1.values.iter().map(|value| value + 1.0).collect::<Vec<_>>())),
+        gain_over_images: (at > 0).then_some(Interval { low: -1.25, high: 3.5 }),
+        ranking: Some(ranking(80.0, 30.0 + at as f64, row.top1.mean, 36.1)),
+        ..row
+    };
+    let table = page().table.into_iter().enumerate().map(full).collect();
+    Page { table, ..page() }
 }
 
 /// The row with its first seed only.

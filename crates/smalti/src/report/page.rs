@@ -7,6 +7,7 @@
 use super::columns::{self, Kind, SETTINGS};
 use super::data::{Clear, Page, TableRow};
 use super::plots::{self, Figure, Palette};
+use super::table::RANKINGS;
 use super::{pictures, svg, words};
 use anyhow::Context;
 use minijinja::{Environment, UndefinedBehavior, Value, context};
@@ -128,6 +129,9 @@ fn table(page: &Page, palette: &Palette) -> Option<Value> {
             top1 => words::mean_sd(&row.top1),
             top5 => words::mean_sd(&row.top5),
             gain => gain(row),
+            best => row.best_top1.as_ref().map(words::mean_sd),
+            images => row.gain_over_images.map(words::interval),
+            ranking => ranking(row),
             size => words::bytes(row.image_bytes),
             labels => words::bytes(row.label_bytes),
             train => words::seconds(row.train_seconds),
@@ -142,9 +146,19 @@ fn table(page: &Page, palette: &Palette) -> Option<Value> {
             shared => columns::shared(&page.table).join(", "),
             several_seeds => page.table.iter().any(|row| row.top1.sd.is_some()),
             gains => page.table.iter().any(|row| row.gain.is_some()),
+            images => page.table.iter().any(|row| row.gain_over_images.is_some()),
+            best => page.table.iter().any(|row| row.best_top1.is_some()),
+            ranking_heads => page.table.iter().any(|row| row.ranking.is_some()).then(|| RANKINGS.map(|(head, _)| head).to_vec()),
             rows,
         }
     })
+}
+
+/// DD-Ranking's scores, or nothing where the table has none.
+fn ranking(row: &TableRow) -> Vec<String> {
+    RANKINGS
+        .map(|(_, score)| row.ranking.as_ref().map_or(words::NONE.into(), |found| words::percent(score(found))))
+        .to_vec()
 }
 
 fn gain(row: &TableRow) -> Option<Value> {

@@ -2,6 +2,7 @@
 
 use super::columns::{Kind, SETTINGS};
 use super::data::{Clear, MeanSd, TableRow};
+use super::ranking::Ranking;
 use super::words;
 
 /// A column: its head, and a cell per row.
@@ -46,14 +47,38 @@ fn columns(rows: &[TableRow], baseline: &str) -> Vec<Column> {
     }
     columns.push(number(&top1, spreads(rows.iter().map(|row| mean_parts(&row.top1)))));
     columns.push(number("top-5", spreads(rows.iter().map(|row| mean_parts(&row.top5)))));
+    if rows.iter().any(|row| row.best_top1.is_some()) {
+        let none = (words::NONE.to_owned(), None);
+        let best = rows.iter().map(|row| row.best_top1.as_ref().map_or(none.clone(), mean_parts));
+        columns.push(number("best on test", spreads(best)));
+    }
     let gains = rows.iter().zip(spreads(rows.iter().map(gain_parts)));
     let gains = gains.map(|(row, text)| text + gain_mark(row)).collect();
     let gains = Column { head: format!("over {}", plain(baseline)), kind: Kind::Number, cells: flush(gains) };
     columns.push(gains);
+    if rows.iter().any(|row| row.gain_over_images.is_some()) {
+        columns.push(number(
+            "over images too",
+            each(&|row| row.gain_over_images.map_or(words::NONE.into(), words::interval)),
+        ));
+    }
+    if rows.iter().any(|row| row.ranking.is_some()) {
+        for (head, score) in RANKINGS {
+            let cells =
+                each(&|row| row.ranking.as_ref().map_or(words::NONE.into(), |found| words::percent(score(found))));
+            columns.push(number(head, cells));
+        }
+    }
     columns.push(number("size", each(&|row| words::bytes(row.total_bytes()))));
     columns.push(number("training", each(&|row| words::seconds(row.train_seconds))));
     columns
 }
+
+/// A score of DD-Ranking: its name, and where it stands.
+type Score = (&'static str, fn(&Ranking) -> f64);
+
+/// DD-Ranking's scores as columns.
+pub const RANKINGS: [Score; 3] = [("HLR", |r| r.hlr), ("IOR", |r| r.ior), ("LRS", |r| r.lrs)];
 
 fn mean_parts(value: &MeanSd) -> (String, Option<String>) {
     (words::percent(value.mean), value.sd.map(words::percent))
@@ -133,6 +158,12 @@ const FIELDS: &[Field] = &[
     ("gain_points", |row| optional(row.gain.as_ref().map(|gain| gain.mean))),
     ("gain_half_width_95", |row| optional(row.gain.as_ref().and_then(|gain| gain.half_width))),
     ("gain_reading", |row| row.gain.as_ref().map(|gain| words::clear(gain.clear).to_owned()).unwrap_or_default()),
+    ("gain_low_95_over_images", |row| optional(row.gain_over_images.map(|interval| interval.low))),
+    ("gain_high_95_over_images", |row| optional(row.gain_over_images.map(|interval| interval.high))),
+    ("best_top1_percent", |row| optional(row.best_top1.as_ref().map(|best| best.mean))),
+    ("hlr", |row| optional(row.ranking.map(|found| found.hlr))),
+    ("ior", |row| optional(row.ranking.map(|found| found.ior))),
+    ("lrs", |row| optional(row.ranking.map(|found| found.lrs))),
     ("image_bytes", |row| row.image_bytes.to_string()),
     ("label_bytes", |row| row.label_bytes.to_string()),
     ("train_seconds", |row| number(row.train_seconds)),
@@ -196,6 +227,11 @@ mod tests {
     }
 
     #[test]
+    fn every_column_that_a_table_can_have() {
+        insta::assert_snapshot!(terminal(&example::everything().table, "random"));
+    }
+
+    #[test]
     fn one_seed_and_several_budgets() {
         let mut rows = example::page().table;
         rows.truncate(3);
@@ -218,10 +254,10 @@ mod tests {
         rows[1].method = "a \"quoted\", name".into();
         rows[2] = example::one_seed(rows[2].clone());
         insta::assert_snapshot!(csv(&rows), @r#"
-        method,ipc,student,protocol,augment,crop,n,top1_percent,top1_sd,top1_by_seed,top5_percent,top5_sd,top5_by_seed,gain_points,gain_half_width_95,gain_reading,image_bytes,label_bytes,train_seconds,score_seconds
-        random,10,convnet-4,small,standard,0.2 to 1,3,36.1,0.954,35.1 37 36.2,68.05,0.477,67.55 68.5 68.1,,,,410000,100,100,0
-        "a ""quoted"", name",10,convnet-4,small,standard,0.2 to 1,3,39.2,1.114,38.2 40.4 39,69.6,0.557,69.1 70.2 69.5,3.1,0.745,better,410000,100,100,725
-        el2n-hard,10,convnet-4,small,standard,0.2 to 1,1,20.3,,20.3,60.15,,60.15,-15.667,,one seed,410000,100,100,725
+        method,ipc,student,protocol,augment,crop,n,top1_percent,top1_sd,top1_by_seed,top5_percent,top5_sd,top5_by_seed,gain_points,gain_half_width_95,gain_reading,gain_low_95_over_images,gain_high_95_over_images,best_top1_percent,hlr,ior,lrs,image_bytes,label_bytes,train_seconds,score_seconds
+        random,10,convnet-4,small,standard,0.2 to 1,3,36.1,0.954,35.1 37 36.2,68.05,0.477,67.55 68.5 68.1,,,,,,,,,,410000,100,100,0
+        "a ""quoted"", name",10,convnet-4,small,standard,0.2 to 1,3,39.2,1.114,38.2 40.4 39,69.6,0.557,69.1 70.2 69.5,3.1,0.745,better,,,,,,,410000,100,100,725
+        el2n-hard,10,convnet-4,small,standard,0.2 to 1,1,20.3,,20.3,60.15,,60.15,-15.667,,one seed,,,,,,,410000,100,100,725
         "#);
     }
 

@@ -1,5 +1,6 @@
 //! Numbers as a person reads them.
 
+use super::bootstrap::Interval;
 use super::data::{Clear, Gain, MeanSd};
 
 /// What stands where there is no number.
@@ -24,6 +25,11 @@ pub fn mean_sd(value: &MeanSd) -> String {
 /// `+13.7 ± 2.1`, or the mean alone.
 pub fn gain(gain: &Gain) -> String {
     with_spread(signed(gain.mean), gain.half_width)
+}
+
+/// `+1.2 to +8.0`.
+pub fn interval(interval: Interval) -> String {
+    format!("{} to {}", signed(interval.low), signed(interval.high))
 }
 
 /// What the interval says, as a word.

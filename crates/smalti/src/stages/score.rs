@@ -3,11 +3,13 @@
 //! What a rule decides by is its evidence: scores of one metric, features of the proxies, both or nothing.
 
 use super::Given;
+use crate::cache::{self, Cache, Kind};
 use crate::error::failure;
 use crate::pipeline::Request;
 use crate::recipe::{ProxySettings, Settings};
 use crate::run::Run;
 use crate::sources::{budget, rows};
+use crate::students::{machine, program};
 use crate::ui::{Ui, count};
 use anyhow::{Context, Result};
 use smalti_data::files;
@@ -161,6 +163,10 @@ pub fn given_scores(path: &Path, metric: &str, end: Option<HardEnd>) -> Result<S
     Ok(Scores { metric: metric.to_owned(), hard, rows })
 }
 
+/// Names in the cache.
+const TRACE: &str = "trace";
+const REPORT: &str = "report.json";
+
 /// Which proxies to train, and where their traces go.
 pub struct ProxyJob<'a> {
     /// How each is trained.
@@ -189,10 +195,22 @@ pub fn train_proxies(
     let mut reports = job.known()?;
     let missing: Vec<u64> = job.seeds.iter().copied().filter(|&seed| !job.is_there(seed)).collect();
     if !missing.is_empty() {
-        let engine = engine()?;
-        let store = load(job, source, samples, ui)?;
+        let (engine, cache) = (engine()?, Cache::open());
+        let mut store = None;
         for seed in missing {
-            let report = train_one(job, &store, samples.classes.len(), seed, &engine, ui)?;
+            let key = job.key(samples, seed, &engine);
+            let report = match job.cached(&cache, &key, seed, ui)? {
+                Some(report) => report,
+                None => {
+                    let store = match &mut store {
+                        Some(store) => store,
+                        none => none.insert(load(job, source, samples, ui)?),
+                    };
+                    let report = train_one(job, store, samples.classes.len(), seed, &engine, ui)?;
+                    job.keep_in_cache(&cache, &key, &report, ui)?;
+                    report
+                }
+            };
             reports.retain(|known| known.seed != seed);
             reports.push(report);
             files::write_bytes(job.reports, &serde_json::to_vec_pretty(&reports)?)?;
@@ -206,6 +224,40 @@ impl ProxyJob<'_> {
     fn is_there(&self, seed: u64) -> bool {
         let dir = seed_dir(self.trace, seed);
         dir.exists() && (self.leaves == Leaves::Trace || path_in(&dir).exists())
+    }
+
+    /// The hash of everything that its trace depends on.
+    fn key(&self, samples: &Samples, seed: u64, engine: &Engine) -> String {
+        let leaves = if self.leaves == Leaves::Trace { "trace" } else { "trace and features" };
+        cache::key(&("proxy 1", cache::train_hash(samples), self.proxy, seed, leaves, machine(engine), program()))
+    }
+
+    /// A proxy that another run has trained: its trace is put into its place.
+    fn cached(&self, cache: &Cache, key: &str, seed: u64, ui: &Ui) -> Result<Option<ProxyReport>> {
+        let Some(files) = cache.find(Kind::Proxy, key) else { return Ok(None) };
+        let Ok(report) = serde_json::from_slice(&files::read(&files.join(REPORT))?) else { return Ok(None) };
+        let place = seed_dir(self.trace, seed);
+        let partial = files::partial_of(&place);
+        for old in [&partial, &place] {
+            if old.exists() {
+                std::fs::remove_dir_all(old).map_err(smalti_data::Error::io("remove the folder", old))?;
+            }
+        }
+        cache::link_tree(&files.join(TRACE), &partial).map_err(smalti_data::Error::io("write", &partial))?;
+        files::rename(&partial, &place)?;
+        ui.say("proxy", format!("{} seed {seed}: from the cache", self.proxy.network));
+        Ok(Some(report))
+    }
+
+    fn keep_in_cache(&self, cache: &Cache, key: &str, report: &ProxyReport, ui: &Ui) -> Result<()> {
+        let place = self.trace.join(format!("cache-{}", report.seed));
+        let linked = cache::link_tree(&seed_dir(self.trace, report.seed), &place.join(TRACE));
+        linked.map_err(smalti_data::Error::io("write", &place))?;
+        files::write_bytes(&place.join(REPORT), &serde_json::to_vec(report)?)?;
+        let p = self.proxy;
+        let about = format!("proxy {} at {} px, {} epochs, seed {}", p.network, p.size, p.epochs, report.seed);
+        cache.keep(Kind::Proxy, key, &about, &place, ui);
+        Ok(std::fs::remove_dir_all(&place).map_err(smalti_data::Error::io("remove the folder", &place))?)
     }
 
     /// What finished proxies reported.

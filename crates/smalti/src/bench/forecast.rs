@@ -1,0 +1,207 @@
+//! What a recipe will take: cells, steps, bytes, and the time that a short warm-up on this machine foretells.
+
+use super::cells;
+use super::plan::{ALL, Plan, Row};
+use crate::students::{SetFacts, Training};
+use crate::ui::Ui;
+use anyhow::Result;
+use serde::{Deserialize, Serialize};
+use smalti_data::Rgb;
+use smalti_data::manifest::LABEL_BYTES;
+use smalti_data::mosaic::Layout;
+use smalti_data::random::{Stage, Stream};
+use smalti_data::source::{Source, SourceOptions};
+use smalti_data::store::ImageStore;
+use smalti_data::tables::Split;
+use smalti_learn::engine::Engine;
+use smalti_learn::labels::{LabelKind, Labels, Teacher};
+use smalti_learn::nets::{Network, Shape};
+use smalti_learn::schedule::Length;
+use smalti_learn::student::{self, Task};
+use smalti_learn::train::step_count;
+use std::path::Path;
+use std::time::Instant;
+
+/// What a recipe says of a source that is not on this machine.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Assumed {
+    /// Classes.
+    pub classes: usize,
+    /// Training images.
+    pub images: usize,
+    /// Encoded bytes of a stored image.
+    pub image_bytes: u64,
+    /// Images per second that one GPU trains the student on, for hours on such a machine.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gpu_images_per_second: Option<f64>,
+}
+
+/// Cells that differ in row and seed alone.
+#[derive(Debug, Clone, Serialize)]
+pub struct Forecast {
+    /// Network.
+    pub student: String,
+    /// Protocol.
+    pub protocol: String,
+    /// Images per class; 0 for all images.
+    pub ipc: u32,
+    /// Cells.
+    pub cells: u64,
+    /// Those that are not finished.
+    pub to_do: u64,
+    /// Steps of one cell.
+    pub steps: u64,
+    /// Images that one cell sees.
+    pub images_seen: u64,
+    /// Bytes of the labels of one cell: of soft ones, those that a teacher's 16-bit logits would take.
+    pub label_bytes: u64,
+    /// Training images per second of a short warm-up on this machine.
+    pub images_per_second: f64,
+}
+
+impl Forecast {
+    /// Seconds that the unfinished cells will train.
+    pub fn seconds(&self) -> f64 {
+        self.to_do as f64 * self.images_seen as f64 / self.images_per_second
+    }
+}
+
+/// All of them, and the proxies.
+#[derive(Debug, Clone, Serialize)]
+pub struct Forecasts {
+    /// Students.
+    pub students: Vec<Forecast>,
+    /// Proxies to train at most, images that one sees, and images per second.
+    pub proxies: Option<(u64, u64, f64)>,
+    /// Number format and threads of the warm-up.
+    pub machine: String,
+}
+
+/// Seconds that a warm-up may take, about.
+const WARM_UP: f64 = 2.0;
+
+/// Looks at the source's listing, or at what the recipe assumes, and trains a few steps of every student on noise.
+///
+/// # Errors
+/// When the source cannot be listed and nothing is assumed, or a network cannot be built.
+pub fn forecast(plan: &Plan, out: &Path, engine: &Engine, ui: &Ui) -> Result<Forecasts> {
+    let (classes, images) = counts(plan)?;
+    let mut students: Vec<Forecast> = Vec::new();
+    for (row, training, ipc) in cells::groups(plan) {
+        let seeds = cells::jobs(plan).filter(|job| job.row == row && job.training == training && job.ipc == ipc);
+        let finished: Vec<bool> = seeds.map(|job| Ok(job.finished(out)?.is_some())).collect::<Result<_>>()?;
+        let (cells, to_do) = (finished.len() as u64, finished.iter().filter(|&&done| !done).count() as u64);
+        let facts = facts(plan, row, ipc, (classes, images));
+        let seen = training.images_seen(facts);
+        let same = |known: &&mut Forecast| {
+            (known.student.as_str(), known.protocol.as_str()) == (training.student.as_str(), training.protocol.as_str())
+                && (known.ipc, known.images_seen) == (ipc, seen)
+        };
+        if let Some(known) = students.iter_mut().find(same) {
+            (known.cells, known.to_do) = (known.cells + cells, known.to_do + to_do);
+            continue;
+        }
+        let spec = training.spec("warm-up", 0, facts);
+        let label_bytes = match training.labels {
+            LabelKind::Hard => facts.images as u64 * LABEL_BYTES,
+            LabelKind::Soft(_) => seen * 2 * classes as u64,
+        };
+        ui.say("warm-up", format!("{} under {} on noise", training.student, training.protocol));
+        students.push(Forecast {
+            student: training.student.clone(),
+            protocol: training.protocol.clone(),
+            ipc,
+            cells,
+            to_do,
+            steps: step_count(facts.images, &spec),
+            images_seen: seen,
+            label_bytes,
+            images_per_second: rate(training, plan.recipe.size, classes, engine)?,
+        });
+    }
+    let machine = format!("{}, {} threads", engine.precision_name(), engine.threads);
+    Ok(Forecasts { students, proxies: proxies(plan, (classes, images), engine, ui)?, machine })
+}
+
+/// Classes and training images.
+fn counts(plan: &Plan) -> Result<(usize, usize)> {
+    if let (Some(assumed), false) = (&plan.recipe.assume, plan.source.exists()) {
+        return Ok((assumed.classes, assumed.images));
+    }
+    let source = Source::open(&plan.source, &SourceOptions::default())?;
+    let rows = u32::try_from(source.len()).unwrap_or(u32::MAX);
+    let images = (0..rows).filter(|&row| source.split(row) == Split::Train).count();
+    Ok((source.classes().len(), (images as f64 * (1.0 - plan.recipe.holdout)) as usize))
+}
+
+fn facts(plan: &Plan, row: &Row, ipc: u32, (classes, images): (usize, usize)) -> SetFacts {
+    let images = if ipc == ALL { images } else { ipc as usize * classes };
+    SetFacts { images, classes, grid: row.grid(), size: plan.recipe.size }
+}
+
+fn proxies(
+    plan: &Plan,
+    (classes, images): (usize, usize),
+    engine: &Engine,
+    ui: &Ui,
+) -> Result<Option<(u64, u64, f64)>> {
+    let needed =
+        |row: &Row| row.making().is_some_and(|making| making.choice.rule.needs != smalti_select::Needs::Nothing);
+    if !plan.rows.iter().any(needed) {
+        return Ok(None);
+    }
+    let proxy = &plan.proxy;
+    let mut training = plan.rows[0].trainings[0].clone();
+    training.student.clone_from(&proxy.network);
+    training.labels = LabelKind::Hard;
+    training.batch = smalti_learn::protocols::Batch::Fixed(proxy.batch);
+    ui.say("warm-up", format!("{} at {} px on noise", proxy.network, proxy.size));
+    let rate = rate(&training, proxy.size, classes, engine)?;
+    let seen = images as u64 * u64::from(proxy.epochs);
+    Ok(Some((plan.recipe.seeds * u64::from(proxy.seeds), seen, rate)))
+}
+
+/// Training images per second: one step to warm up, then steps for about [`WARM_UP`] seconds.
+fn rate(training: &Training, size: u32, classes: usize, engine: &Engine) -> Result<f64> {
+    let facts = SetFacts { images: usize::MAX >> 8, classes, grid: 1, size };
+    let batch = training.batch.of(facts.images, classes).min(64) as usize;
+    let store = noise(batch.max(2), size);
+    let facts = SetFacts { images: store.len(), ..facts };
+    let test = noise(1, size);
+    let run = |steps: u64| -> Result<f64> {
+        let mut spec = training.spec("warm-up", 0, facts);
+        (spec.batch, spec.length) = (store.len() as u32, Length::ImagesSeen(steps * store.len() as u64));
+        let teacher = match training.labels {
+            LabelKind::Hard => None,
+            LabelKind::Soft(loss) => {
+                let network = Network::new(&training.student, Shape { classes, size }, 1, engine)?;
+                Some((Teacher::new(network, (0..classes as i64).collect()), loss))
+            }
+        };
+        let mut labels = match &teacher {
+            Some((teacher, loss)) => Labels::Online { teacher, loss: *loss },
+            None => Labels::Hard,
+        };
+        let task = Task { network: &training.student, classes, train: &store, test: &test, spec: &spec, checks: None };
+        let (result, _) = student::run(&task, &mut labels, engine, &|_| ())?;
+        Ok(result.history.seconds)
+    };
+    let start = Instant::now();
+    run(1)?;
+    let one = start.elapsed().as_secs_f64();
+    let steps = ((WARM_UP / one.max(1e-3)) as u64).clamp(1, 50);
+    let seconds = run(steps)?;
+    Ok(steps as f64 * store.len() as f64 / seconds.max(1e-9))
+}
+
+fn noise(images: usize, size: u32) -> ImageStore {
+    let picture = |number: usize| {
+        let mut stream = Stream::new(0, Stage::Demo, 1, number as u64);
+        let mut picture = Rgb::filled(size, size, [0; 3]);
+        picture.data.iter_mut().for_each(|value| *value = stream.below(256) as u8);
+        (picture, 0)
+    };
+    let pictures: Vec<(Rgb, u32)> = (0..images).map(picture).collect();
+    ImageStore::from_images(&pictures, &Layout { grid: 1, size })
+}

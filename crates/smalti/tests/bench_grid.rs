@@ -1,0 +1,153 @@
+//! A bench with several protocols, a teacher, all images as a row and a set made elsewhere; and what happens when a row fails.
+
+mod common;
+
+use common::{arg, images, run, smalti};
+use std::path::{Path, PathBuf};
+
+const RECIPE: &str = r#"
+name = "grid"
+source = "images"
+size = 24
+ipc = [1, 2]
+seeds = 2
+holdout = 0.25
+protocols = ["small", "small-soft"]
+[training]
+student = "convnet-1/4"
+images-seen = 100
+batch = 20
+crop-min = 0.3
+[teacher]
+train = { student = "convnet-2/8", protocol = "small", images-seen = 60, batch = 20 }
+[[row]]
+preset = "random"
+[[row]]
+preset = "full"
+seeds = 1
+images-seen = 200
+[[row]]
+name = "elsewhere"
+set = "sets/mosaic-{ipc}"
+"#;
+
+fn prepare(dir: &Path) -> PathBuf {
+    let source = images(dir, 16);
+    for ipc in ["1", "2"] {
+        let out = dir.join(format!("sets/mosaic-{ipc}"));
+        run(
+            [
+                "compress",
+                arg(&source),
+                "--preset",
+                "random-mosaic",
+                "--ipc",
+                ipc,
+                "--size",
+                "24",
+                "--out",
+                arg(&out),
+                "-q",
+            ],
+            0,
+        );
+    }
+    let recipe = dir.join("grid.toml");
+    std::fs::write(&recipe, RECIPE).expect("written");
+    recipe
+}
+
+fn cells(out: &Path) -> Vec<serde_json::Value> {
+    let mut names: Vec<PathBuf> =
+        std::fs::read_dir(out.join("cells")).expect("cells").map(|e| e.expect("an entry").path()).collect();
+    names.retain(|path| path.extension().is_some_and(|ending| ending == "json"));
+    names.sort();
+    names.iter().map(|path| serde_json::from_slice(&std::fs::read(path).expect("there")).expect("a cell")).collect()
+}
+
+#[test]
+fn protocols_budgets_all_images_and_foreign_sets_stand_in_one_table() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let (recipe, out) = (prepare(dir.path()), dir.path().join("out"));
+    let (stdout, _) = run(["bench", arg(&recipe), "--out", arg(&out), "--quiet"], 0);
+    let cells = cells(&out);
+    // Two rows x two budgets x two protocols x two seeds, and all images once under each protocol.
+    assert_eq!(cells.len(), 18);
+    for cell in &cells {
+        let soft = cell["protocol"] == "small-soft";
+        assert_eq!(cell["teacher"].is_string(), soft);
+        let seen = if cell["method"] == "full" { 200 } else { 100 };
+        assert_eq!(cell["history"]["images_seen"].as_u64(), Some(seen));
+        let images = cell["train_images"].as_u64().expect("a number");
+        let labels = if soft { seen * 2 * 3 } else { images * 8 };
+        assert_eq!(cell["label_bytes"].as_u64(), Some(labels), "{}", cell["method"]);
+        assert_eq!(cell["right"].as_str().map(str::len), Some(3), "twelve test images");
+    }
+    let full = cells.iter().find(|cell| cell["method"] == "full").expect("a row of all images");
+    assert_eq!((full["ipc"].as_u64(), full["train_images"].as_u64() > Some(30)), (Some(0), true));
+    for word in ["| full", "| elsewhere", "small-soft", "LRS", "over images too", "all |"] {
+        assert!(stdout.contains(word), "`{word}` is missing from:\n{stdout}");
+    }
+    for name in ["teacher.json", "results.json", "table.tex", "report.html"] {
+        assert!(out.join(name).exists(), "{name}");
+    }
+    let page = std::fs::read_to_string(out.join("report.html")).expect("written");
+    assert!(page.contains("KL divergence from the teacher at T = 20"), "both protocols are printed");
+    let before = std::fs::metadata(out.join("work/teacher.safetensors")).and_then(|m| m.modified()).expect("there");
+    run(["bench", arg(&recipe), "--out", arg(&out), "--quiet"], 0);
+    let after = std::fs::metadata(out.join("work/teacher.safetensors")).and_then(|m| m.modified()).expect("there");
+    assert_eq!(before, after, "nothing is trained again");
+}
+
+#[test]
+fn a_row_that_fails_is_named_and_the_others_are_finished() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let (recipe, out) = (prepare(dir.path()), dir.path().join("out"));
+    let ring = dir.path().join("sets/mosaic-2/train/ring");
+    let broken = dir.path().join("sets/mosaic-2/train/torus");
+    std::fs::rename(&ring, &broken).expect("renamed");
+    std::fs::remove_file(dir.path().join("sets/mosaic-2/manifest.json")).expect("removed");
+    let (_, stderr) = run(["bench", arg(&recipe), "--out", arg(&out)], 1);
+    assert!(stderr.contains("4 cells failed, 14 finished") && stderr.contains("class `torus`"), "{stderr}");
+    let note = out.join("cells/elsewhere-ipc2-convnet-1_4-bn-small-seed0.failed.txt");
+    let text = std::fs::read_to_string(&note).expect("written");
+    assert!(text.contains("class `torus`") && text.contains("class-map"), "{text}");
+    assert!(out.join("table.md").exists(), "what is finished is on the page");
+    std::fs::rename(&broken, &ring).expect("renamed");
+    run(["bench", arg(&recipe), "--out", arg(&out), "--quiet"], 0);
+    assert!(!note.exists() && cells(&out).len() == 18);
+}
+
+#[test]
+fn two_processes_finish_one_folder_together() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let (recipe, out) = (prepare(dir.path()), dir.path().join("out"));
+    let start =
+        || smalti(["bench", arg(&recipe), "--out", arg(&out), "--quiet", "--threads", "1"]).spawn().expect("it starts");
+    let (mut first, mut second) = (start(), start());
+    assert!(first.wait().expect("it ends").success() && second.wait().expect("it ends").success());
+    assert_eq!(cells(&out).len(), 18);
+}
+
+#[test]
+fn a_soft_protocol_without_a_teacher_and_a_row_without_an_origin_are_refused() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let recipe = prepare(dir.path());
+    let refuse = |from: &str, to: &str, word: &str| {
+        std::fs::write(&recipe, RECIPE.replacen(from, to, 1)).expect("written");
+        let out = dir.path().join("out");
+        let output = smalti(["bench", arg(&recipe), "--out", arg(&out)]).output().expect("it starts");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(matches!(output.status.code(), Some(1 | 2)) && stderr.contains(word), "{stderr}");
+        assert!(!out.exists());
+    };
+    let teacher = RECIPE
+        .split("[[row]]")
+        .next()
+        .and_then(|head| head.find("[teacher]").map(|at| &head[at..]))
+        .expect("a teacher");
+    refuse(teacher, "", "`small-soft` needs a teacher");
+    refuse("preset = \"random\"", "preset = \"random\"\nset = \"images\"", "a `preset` or a `set`, not both");
+    refuse("protocol = \"small\", images", "protocol = \"small-soft\", images", "the teacher itself needs a teacher");
+    refuse("protocols = [\"small\",", "protocols = [\"smal\",", "small");
+}
