@@ -141,12 +141,14 @@ impl RunLock {
         fs::create_dir_all(run).map_err(Error::io("create the folder", run))?;
         let path = run.join("lock");
         let file = File::create(&path).map_err(Error::io("create", &path))?;
-        if matches!(file.try_lock(), Err(TryLockError::WouldBlock)) {
-            waiting();
-        } else {
-            return Ok(RunLock { _file: file });
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                waiting();
+                file.lock().map_err(Error::io("lock", &path))?;
+            }
+            Err(TryLockError::Error(source)) => return Err(Error::Io { action: "lock", path, source }),
         }
-        file.lock().map_err(Error::io("lock", &path))?;
         Ok(RunLock { _file: file })
     }
 }

@@ -18,7 +18,8 @@ use std::sync::{Mutex, PoisonError};
 pub enum Fit {
     /// The whole picture resized to the square, as Combine does with a tile.
     Whole,
-    /// The shorter side resized to size * 8 / 7, then the centre: torchvision's validation transform (256 and 224).
+    /// The shorter side resized to size div 7 * 8, then the centre: torchvision's validation transform (256 and 224) at any size, as RDED has it (32 and
+    /// 32, 72 and 64).
     Centre,
     /// The shorter side resized to the size, then the centre: all of a square picture.
     Cover,
@@ -165,16 +166,21 @@ impl ImageStore {
 fn least(size: u32, fit: Fit) -> (u32, u32) {
     match fit {
         Fit::Whole => (size, size),
-        Fit::Centre => (size * 8 / 7, size * 8 / 7),
+        Fit::Centre => (around(size), around(size)),
         Fit::Cover => (size, size),
     }
+}
+
+/// The side before the centre is taken.
+fn around(size: u32) -> u32 {
+    (size / 7 * 8).max(size)
 }
 
 /// Brings a picture to `size` x `size`.
 fn fitted(image: &Rgb, size: u32, fit: Fit) -> Result<Rgb> {
     match fit {
         Fit::Whole => resize::resize(image, size, size),
-        Fit::Centre => resize::validation(image, size * 8 / 7, size),
+        Fit::Centre => resize::validation(image, around(size), size),
         Fit::Cover => resize::validation(image, size, size),
     }
 }
@@ -188,4 +194,15 @@ fn spool(folder: &Path, bytes: u64) -> Result<File> {
     std::fs::remove_file(&path).map_err(Error::io("unlink", &path))?;
     file.set_len(bytes).map_err(Error::io("reserve space in", &path))?;
     Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_centre_is_taken_from_rdeds_sizes() {
+        // RDED: Resize(S div 7 * 8); 224 is the published 256.
+        assert_eq!([224, 128, 64, 32, 5].map(around), [256, 144, 72, 32, 5]);
+    }
 }

@@ -47,7 +47,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     run(&net, &store, batch, WARM_UP, &engine)?;
     let history = run(&net, &store, batch, steps, &engine)?;
     let start = Instant::now();
-    student::evaluate(&net, &store, &engine)?;
+    student::evaluate(&net, &store, &IMAGENET, &engine)?;
     let eval_rate = store.len() as f64 / start.elapsed().as_secs_f64();
     let row = serde_json::json!({
         // The one decoding of the set counts as the loader's part.

@@ -127,6 +127,8 @@ impl Duration {
 pub enum Constants {
     /// ImageNet's for every set.
     ImageNet,
+    /// Tiny-ImageNet's for every set.
+    TinyImageNet,
     /// CIFAR-10's and CIFAR-100's for sets of 10 and of 100 classes at 32 px, else ImageNet's.
     BySet,
 }
@@ -135,6 +137,9 @@ impl Constants {
     /// For a set of so many classes at `size` px.
     pub fn of(self, classes: usize, size: u32) -> Normalise {
         match (self, classes, size) {
+            (Constants::TinyImageNet, ..) => {
+                Normalise { mean: [0.4802, 0.4481, 0.3975], std: [0.2302, 0.2265, 0.2262] }
+            }
             (Constants::BySet, 10, 32) => Normalise { mean: [0.4914, 0.4822, 0.4465], std: [0.2023, 0.1994, 0.2010] },
             (Constants::BySet, 100, 32) => Normalise { mean: [0.5071, 0.4866, 0.4409], std: [0.2673, 0.2564, 0.2762] },
             _ => IMAGENET,
@@ -247,6 +252,7 @@ pub const PROTOCOLS: &[Protocol] = &[
         rate: Rate::WarmCosine { start: 0.01, until: 0.05 },
         batch: Batch::Fixed(256),
         length: Duration::Fixed(Length::Epochs(100)),
+        constants: Constants::TinyImageNet,
         labels: LabelKind::Soft(SoftLoss::Kl { temperature: 20.0, factor: 400.0 }),
         fit: Fit::Whole,
         ..HARD

@@ -1,6 +1,6 @@
 //! Students: networks trained on a small set and measured on the test images. The last epoch counts.
 
-use crate::batch::{IMAGENET, Normalise};
+use crate::batch::Normalise;
 use crate::engine::Engine;
 use crate::error::{Error, Result, guard};
 use crate::inference::for_each_batch;
@@ -123,14 +123,14 @@ pub fn run(
     })
 }
 
-/// Accuracy of `network` on `store` under running statistics, with ImageNet's constants.
+/// Accuracy of `network` on `store` under running statistics, with the constants that it was trained with.
 ///
 /// # Errors
 /// [`Error::Input`] when `store` is empty or not what the network was built for; when a spooled image cannot be read back.
-pub fn evaluate(network: &Network, store: &ImageStore, engine: &Engine) -> Result<Accuracy> {
+pub fn evaluate(network: &Network, store: &ImageStore, normalise: &Normalise, engine: &Engine) -> Result<Accuracy> {
     guard(TEST, || {
         check_test_set(network, store)?;
-        measure(network, store, &IMAGENET, engine)
+        measure(network, store, normalise, engine)
     })
 }
 

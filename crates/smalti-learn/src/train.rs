@@ -1,5 +1,6 @@
 //! The one training loop. Proxies and students are its two observers.
 
+use crate::augment::Augment;
 use crate::batch::{Item, Normalise, Views};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
@@ -136,6 +137,9 @@ fn check(store: &ImageStore, spec: &TrainSpec) -> Result<()> {
     }
     if matches!(spec.length, Length::Epochs(0) | Length::ImagesSeen(0)) {
         return nothing("a length of 0", "give it epochs, or images to see, above 0");
+    }
+    if spec.views.augment == Augment::Shuffled && store.tiles().len() > 64 {
+        return nothing("more than 8 x 8 tiles to rearrange", "use --augment constrained, or a smaller --grid");
     }
     Ok(())
 }

@@ -122,7 +122,7 @@ fn an_evaluation_counts_every_image_once() {
     let engine = engine(Precision::F32);
     let network = Network::new("convnet-1/8", Shape { classes: 3, size: 16 }, 1, &engine).expect("in the list");
     let right = |part: &[(Rgb, u32)]| {
-        let accuracy = student::evaluate(&network, &of(part), &engine).expect("measured");
+        let accuracy = student::evaluate(&network, &of(part), &IMAGENET, &engine).expect("measured");
         accuracy.top1_percent / 100.0 * part.len() as f64
     };
     let whole = right(&pictures);

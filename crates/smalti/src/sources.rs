@@ -141,6 +141,11 @@ impl TrainSet {
         source_hash(&self.scanned.samples)
     }
 
+    /// How many of these images it shows, by content.
+    pub fn shows<'a>(&self, others: impl Iterator<Item = &'a Sample>) -> usize {
+        others.filter(|sample| self.shown.contains(&sample.content_hash)).count()
+    }
+
     /// Decodes the images.
     ///
     /// # Errors
@@ -182,7 +187,7 @@ impl TestSet {
     /// When the classes are not exactly those of the training set, or there is no image.
     pub fn open(path: &Path, options: &SourceOptions, train: &TrainSet, ui: &Ui) -> Result<TestSet> {
         let set = TestSet::of(Scanned::open(path, options, ui)?, &train.classes)?;
-        let seen = set.usable().filter(|s| train.shown.contains(&s.content_hash)).count();
+        let seen = train.shows(set.usable());
         if seen > 0 {
             ui.warn(format!(
                 "{} of {} test images are also in the training set, so the accuracy says little; give --test other images, or compress \
@@ -225,7 +230,8 @@ impl TestSet {
         Ok(TestSet { scanned, split, class_ids })
     }
 
-    fn usable(&self) -> impl Iterator<Item = &Sample> {
+    /// The images that measure.
+    pub fn usable(&self) -> impl Iterator<Item = &Sample> {
         self.scanned.samples.usable(self.split)
     }
 
@@ -242,11 +248,6 @@ impl TestSet {
     /// Images left out because they do not decode.
     pub fn skipped(&self) -> usize {
         self.scanned.samples.bad().count()
-    }
-
-    /// The hash of its images in their order: soft labels belong to these images.
-    pub fn hash(&self) -> String {
-        source_hash(&self.scanned.samples)
     }
 
     /// Decodes the images to `size` px.

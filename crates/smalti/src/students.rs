@@ -164,7 +164,8 @@ impl TrainingRecipe {
             constants: protocol.constants,
             labels: protocol.labels,
             fit: protocol.fit,
-            checks: protocol.checks,
+            // Checks are counted in epochs.
+            checks: protocol.checks.filter(|_| !matches!(length, Duration::Fixed(Length::ImagesSeen(_)))),
         })
     }
 }
@@ -199,15 +200,14 @@ impl Training {
         }
     }
 
+    fn describe_crops(&self) -> String {
+        let crops = if self.augment == Augment::None { "no crop".to_owned() } else { self.crop.describe() };
+        format!("{}, {crops}", self.augment.name())
+    }
+
     /// How the views of a step are drawn, in words.
     pub fn describe_views(&self) -> String {
-        format!(
-            "{}, {}, then {}, mixing {}",
-            self.augment.name(),
-            self.crop.describe(),
-            self.distort.name(),
-            self.mix.describe()
-        )
+        format!("{}, then {}, mixing {}", self.describe_crops(), self.distort.name(), self.mix.describe())
     }
 
     /// The settings in words, for tables and pages.
@@ -238,7 +238,7 @@ impl Training {
         });
         let fit = match self.fit {
             Fit::Whole => "whole test images resized",
-            Fit::Centre => "test images resized to 8/7 of the size, then the centre",
+            Fit::Centre => "test images resized to size div 7 * 8, then the centre",
             Fit::Cover => "the shorter side of test images resized to the size, then the centre",
         };
         [
@@ -247,7 +247,7 @@ impl Training {
             ("optimiser", optimiser),
             ("schedule", format!("{length}; {}", self.rate.describe())),
             ("batch", self.batch.describe()),
-            ("augmentation", format!("{}, {}", self.augment.name(), self.crop.describe())),
+            ("augmentation", self.describe_crops()),
             ("then", self.distort.name().to_owned()),
             ("mixing", self.mix.describe()),
             ("loss", self.labels.describe()),

@@ -5,6 +5,7 @@ use crate::sources::TrainSet;
 use crate::students::{SetFacts, Training};
 use crate::ui::{Ui, count};
 use anyhow::Result;
+use smalti_data::files::RunLock;
 use smalti_data::store::ImageStore;
 use smalti_data::tables::soft_labels::{LabelHeader, SoftLabels};
 use smalti_learn::checkpoint;
@@ -213,6 +214,7 @@ impl Relabel<'_> {
                 "give --keep 0.025, say",
             ));
         }
+        let _alone = RunLock::take(self.out)?;
         let classes = &self.set.classes;
         let facts = SetFacts::of(store, classes.len());
         let spec = self.training.spec(&format!("labels of {}", known.name), self.seed, facts);

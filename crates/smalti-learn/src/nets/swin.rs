@@ -31,7 +31,8 @@ struct Block {
     norm2: LayerNorm,
     widen: Linear,
     narrow: Linear,
-    depth: Dropout,
+    /// Stochastic depth of the two branches, each with draws of its own.
+    depths: [Dropout; 2],
 }
 
 struct Attention {
@@ -114,7 +115,7 @@ fn block(builder: &mut Builder, path: &str, width: i64, (heads, shift): (i64, i6
     let (widen, narrow) = (linear("mlp.0", width, 4 * width), linear("mlp.3", 4 * width, width));
     let norm2 = builder.layer_norm(&format!("{path}.norm2"), width);
     let attention = Attention { qkv, project, offsets, index, heads, shift };
-    Block { norm1, attention, norm2, widen, narrow, depth: builder.dropout(rate) }
+    Block { norm1, attention, norm2, widen, narrow, depths: [builder.dropout(rate), builder.dropout(rate)] }
 }
 
 /// The number of the offset from patch j to patch i of a window, for all i and j.
@@ -206,9 +207,9 @@ impl Merge {
 impl Block {
     /// [B, H, W, C] to the same.
     fn forward(&self, x: &Tensor, mode: Mode) -> Tensor {
-        let x = x + self.depth.images(&self.attention.forward(&self.norm1.forward(x)), mode);
+        let x = x + self.depths[0].images(&self.attention.forward(&self.norm1.forward(x)), mode);
         let wide = self.widen.forward(&self.norm2.forward(&x)).gelu("none");
-        &x + self.depth.images(&self.narrow.forward(&wide), mode)
+        &x + self.depths[1].images(&self.narrow.forward(&wide), mode)
     }
 }
 

@@ -153,7 +153,15 @@ impl Job<'_> {
     /// When its file is damaged.
     pub fn finished(&self, out: &Path) -> Result<Option<Cell>> {
         let path = self.path(out);
-        if path.exists() { read(&path).map(Some) } else { Ok(None) }
+        if path.exists() {
+            return read(&path).map(Some);
+        }
+        // Before there were several protocols in a folder, names held none.
+        let older = path.to_string_lossy().replace(&format!("-{}-seed", self.training.protocol), "-seed");
+        if !Path::new(&older).exists() {
+            return Ok(None);
+        }
+        Ok(Some(read(Path::new(&older))?).filter(|cell| cell.protocol == self.training.protocol))
     }
 }
 

@@ -158,9 +158,12 @@ impl<'a> Torch<'a> {
             }
             Origin::Made(_) => self.made(job, evidence)?,
         };
-        let (set, seconds) = set;
+        let ((set, seconds), ui) = (set, self.ui);
         let images = self.images()?;
         check_classes(&set.classes, images.source.source.classes(), &job.row.name)?;
+        if let Origin::External { .. } = job.row.origin {
+            images.warn_of_shown(&set, &job.row.name, ui);
+        }
         Ok(Ingredients {
             train: set.load(&budget(&scratch))?,
             image_bytes: set.image_bytes,
@@ -229,12 +232,13 @@ impl<'a> Torch<'a> {
     }
 
     fn trained_teacher(&mut self, training: &Training) -> Result<TeacherFile> {
-        let path = self.out.join("work/teacher.safetensors");
+        let (path, report_path) = (self.out.join("work/teacher.safetensors"), self.out.join("teacher.json"));
+        let kept = self.work().join("teacher-for-the-cache");
         let _alone = self.alone("teacher")?;
         let (cache, key) = (Cache::open(), self.teacher_key(training)?);
         if let (false, Some(files)) = (path.exists(), cache.find(Kind::Teacher, &key)) {
             self.ui.say("teacher", "from the cache");
-            files::write_bytes(&self.out.join("teacher.json"), &files::read(&files.join("teacher.json"))?)?;
+            files::write_bytes(&report_path, &files::read(&files.join("teacher.json"))?)?;
             files::write_bytes(&path, &files::read(&files.join("teacher.safetensors"))?)?;
         }
         if !path.exists() {
@@ -246,10 +250,10 @@ impl<'a> Torch<'a> {
             let test = images.fitted(training.fit);
             let sets = (&all.train, test, classes.len());
             let (result, network) = train_one("teacher", training, sets, &mut Labels::Hard, 0, &engine, ui)?;
-            checkpoint::save(&network, classes, &path)?;
             let report = serde_json::to_vec_pretty(&result)?;
-            files::write_bytes(&self.out.join("teacher.json"), &report)?;
-            let kept = self.work().join("teacher-for-the-cache");
+            // The weights come last: with them the teacher is finished.
+            files::write_bytes(&report_path, &report)?;
+            checkpoint::save(&network, classes, &path)?;
             files::write_bytes(&kept.join("teacher.safetensors"), &files::read(&path)?)?;
             files::write_bytes(&kept.join("teacher.json"), &report)?;
             let about = format!("teacher {} under {}", training.student, training.protocol);
@@ -268,6 +272,18 @@ impl<'a> Torch<'a> {
 }
 
 impl Images {
+    /// Says so when a set made elsewhere shows images that measure.
+    fn warn_of_shown(&self, set: &TrainSet, row: &str, ui: &Ui) {
+        let shown = [
+            ("test", set.shows(self.test_set.usable())),
+            ("hold-out", set.shows(self.source.samples.usable(Split::Holdout))),
+        ];
+        for (what, images) in shown.into_iter().filter(|(_, images)| *images > 0) {
+            let images = count(images as u64, &format!("{what} image"));
+            ui.warn(format!("the set of the row `{row}` shows {images}: its accuracy there is too high"));
+        }
+    }
+
     fn fitted(&self, fit: Fit) -> &ImageStore {
         let found = self.test.iter().find(|(known, _)| *known == fit);
         &found.expect("test images are loaded before they are asked for").1
@@ -279,7 +295,10 @@ impl Lab for Torch<'_> {
         let evidence = evidence::of(self, job)?;
         let made = self.ingredients(job, &evidence)?;
         let mut training = job.training.clone();
-        training.crop = crops_from(training.crop, job.crop_min);
+        // Without a choice the range is the protocol's own, which may depend on the tiles of the set.
+        if !self.plan.crops.is_empty() {
+            training.crop = crops_from(training.crop, job.crop_min);
+        }
         self.ready(&training)?;
         self.load_test(training.fit)?;
         let (engine, ui) = (self.engine, self.ui);
@@ -298,19 +317,22 @@ impl Lab for Torch<'_> {
         let name = job.title();
         let sets = (&made.train, test, classes);
         let (result, network) = train_one(&name, &training, sets, &mut labels, job.seed, &engine, ui)?;
+        let facts = SetFacts::of(&made.train, classes);
+        let spec = training.spec(&name, job.seed, facts);
         let held = match (&images.holdout, job.exam) {
             (Some(_), Exam::Holdout) => Some(result.top1_percent),
-            (Some(holdout), Exam::Test) => Some(student::evaluate(&network, holdout, &engine)?.top1_percent),
+            (Some(holdout), Exam::Test) => {
+                Some(student::evaluate(&network, holdout, &spec.normalise, &engine)?.top1_percent)
+            }
             (None, _) => None,
         };
-        let facts = SetFacts::of(&made.train, classes);
         Ok(Cell {
             method: job.row.name.clone(),
             ipc: job.ipc,
             student: training.student.clone(),
             protocol: training.protocol.clone(),
             augment: training.augment.name().to_owned(),
-            crop_min: job.crop_min,
+            crop_min: training.crop.of(facts.grid).scale.0,
             seed: job.seed,
             exam: job.exam,
             top1_percent: result.top1_percent,

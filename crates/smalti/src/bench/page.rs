@@ -1,7 +1,7 @@
 //! The page of a bench: its cells, and pictures from its working folder where that is there.
 
 use super::cells::Cell;
-use super::plan::{Plan, Row};
+use super::plan::{ALL, Plan, Row};
 use super::results;
 use crate::report::words::gain as gain_words;
 use crate::report::{ClassBar, Clear, Curve, Gain, Page, TableRow};
@@ -57,13 +57,13 @@ fn subtitle(plan: &Plan, cells: &[Cell]) -> String {
     format!("{about}Compressed to {what}{measured}.")
 }
 
-/// Results in words, budget by budget: the best row, then what every other row gains over the baseline.
+/// Results in words, setting by setting: the best row, then what every other row gains over the baseline.
 fn findings(table: &[TableRow], plan: &Plan) -> Vec<String> {
     let mut out = Vec::new();
-    for &ipc in &plan.recipe.ipc {
-        let rows: Vec<&TableRow> = table.iter().filter(|row| row.ipc == ipc).collect();
+    let settings: Vec<&[TableRow]> = table.chunk_by(TableRow::same_setting).collect();
+    for rows in &settings {
         let Some(best) = rows.iter().max_by(|a, b| a.top1.mean.total_cmp(&b.top1.mean)) else { continue };
-        let at = if plan.recipe.ipc.len() > 1 { format!("At {ipc} images per class: ") } else { String::new() };
+        let at = if settings.len() > 1 { setting_words(best) } else { String::new() };
         let gain = best.gain.as_ref().map_or("no other row beats it".to_owned(), |gain| over(gain, &plan.baseline));
         out.push(format!("{at}{} is best with {:.1} % top-1: {gain}.", best.method, best.top1.mean));
         let others = rows.iter().filter(|row| row.method != best.method && row.gain.is_some());
@@ -74,6 +74,15 @@ fn findings(table: &[TableRow], plan: &Plan) -> Vec<String> {
         }
     }
     out
+}
+
+/// `convnet-3/128-bn, small, 10 images per class: `.
+fn setting_words(row: &TableRow) -> String {
+    let budget = match row.ipc {
+        ALL => "all images".to_owned(),
+        ipc => format!("{} per class", count(ipc.into(), "image")),
+    };
+    format!("{}, {}, {budget}: ", row.student, row.protocol)
 }
 
 fn over(gain: &Gain, baseline: &str) -> String {

@@ -62,15 +62,18 @@ pub fn run(plan: &Plan, lab: &mut dyn Lab, out: &Path, ui: &Ui) -> Result<Outcom
         let crop_min = match choose_crop(plan, &of(0.0, 0, Exam::Holdout), lab, out, ui) {
             Ok(crop_min) => crop_min,
             Err(error) => {
-                let seeds = (0..row.seeds).map(|seed| of(0.0, seed, Exam::Test));
-                failed.extend(seeds.map(|job| record(&job, &error, out)).collect::<Result<Vec<_>>>()?);
+                for job in (0..row.seeds).map(|seed| of(0.0, seed, Exam::Test)) {
+                    if job.finished(out)?.is_none() {
+                        failed.push(record(&job, &error, out)?);
+                    }
+                }
                 continue;
             }
         };
         for seed in 0..row.seeds {
             let job = of(crop_min, seed, Exam::Test);
             match finish(&job, lab, out) {
-                Ok(Finished::Before) => {}
+                Ok(Finished::Before) => forget_failure(&job, out)?,
                 Ok(Finished::Now) => {
                     pace.done += 1;
                     ui.say("bench", pace.line(known + pace.done + failed.len(), total));
@@ -142,7 +145,11 @@ fn finish(job: &Job, lab: &mut dyn Lab, out: &Path) -> Result<Finished> {
     if job.finished(out)?.is_some() {
         return Ok(Finished::Before);
     }
-    let Ok(_claim) = RunLock::take(&lock_of(job, out)) else { return Ok(Finished::Elsewhere) };
+    let _claim = match RunLock::take(&lock_of(job, out)) {
+        Ok(claim) => claim,
+        Err(smalti_data::Error::Input { .. }) => return Ok(Finished::Elsewhere),
+        Err(error) => return Err(error.into()),
+    };
     // Another process may have finished it a moment ago.
     if job.finished(out)?.is_some() {
         return Ok(Finished::Before);
@@ -154,6 +161,14 @@ fn finish(job: &Job, lab: &mut dyn Lab, out: &Path) -> Result<Finished> {
 fn finish_claimed(job: &Job, lab: &mut dyn Lab, out: &Path) -> Result<()> {
     let cell = lab.student(job)?;
     cells::write(&job.path(out), &cell)?;
+    if job.exam == Exam::Test {
+        forget_failure(job, out)?;
+    }
+    Ok(())
+}
+
+/// A finished cell is no failure any more.
+fn forget_failure(job: &Job, out: &Path) -> Result<()> {
     if job.failure(out).exists() {
         std::fs::remove_file(job.failure(out))?;
     }
@@ -280,6 +295,22 @@ row = [{ preset = "random" }, { preset = "pca" }]
         let mut again = Pretend::default();
         assert_eq!(run(&plan(), &mut again, dir.path(), &SILENT).expect("done").cells, cells);
         assert!(again.trained.is_empty(), "a rerun trains nothing");
+    }
+
+    #[test]
+    fn cells_that_were_named_without_a_protocol_are_found() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let cells = run(&plan(), &mut Pretend::default(), dir.path(), &SILENT).expect("done").cells;
+        for folder in ["cells", "holdout"] {
+            for entry in std::fs::read_dir(dir.path().join(folder)).expect("a folder") {
+                let path = entry.expect("an entry").path();
+                let older = path.to_string_lossy().replace("-small-seed", "-seed");
+                std::fs::rename(&path, older).expect("renamed");
+            }
+        }
+        let mut again = Pretend::default();
+        assert_eq!(run(&plan(), &mut again, dir.path(), &SILENT).expect("done").cells, cells);
+        assert!(again.trained.is_empty(), "{:?}", again.trained);
     }
 
     #[test]

@@ -191,7 +191,7 @@ pub struct Train {
     /// Named settings; `smalti methods` prints them in full [default: hard]
     #[arg(long, value_name = "NAME", help_heading = "Training")]
     pub protocol: Option<String>,
-    /// What a step sees: constrained (inside one tile), standard (anywhere), none [default: the protocol's]
+    /// What a step sees: constrained (inside one tile), standard (anywhere), shuffled (tiles rearranged), none [default: the protocol's]
     #[arg(long, value_name = "HOW", help_heading = "Training")]
     pub augment: Option<String>,
     /// Images to train on in all, repeats counted [default: the protocol's]

@@ -19,12 +19,12 @@ pub fn latex(rows: &[TableRow], baseline: &str, caption: &str) -> String {
         escaped(baseline)
     ));
     for (at, row) in rows.iter().enumerate() {
-        if at > 0 && rows[at - 1].ipc != row.ipc {
+        if at > 0 && !rows[at - 1].same_setting(row) {
             text.push_str("    \\midrule\n");
         }
         let settings = varying.iter().map(|setting| escaped(&(setting.value)(row)));
         let cells: Vec<String> = [escaped(&row.method)].into_iter().chain(settings).collect();
-        let best = rows.iter().filter(|other| other.ipc == row.ipc).all(|other| other.top1.mean <= row.top1.mean);
+        let best = rows.iter().filter(|other| other.same_setting(row)).all(|other| other.top1.mean <= row.top1.mean);
         let top1 = spread(&row.top1);
         let top1 = if best { format!("\\textbf{{{top1}}}") } else { top1 };
         let line = [top1, spread(&row.top5), gain(row), escaped(&bytes(row.total_bytes()))].join(" & ");
