@@ -40,6 +40,50 @@ def small_stem(net):
     return net
 
 
+class PooledBlock(nn.Module):
+    def __init__(self, inputs, outputs, stride, norm):
+        super().__init__()
+        self.conv1, self.bn1 = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), norm(outputs)
+        self.conv2, self.bn2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False), norm(outputs)
+        self.pool = nn.AvgPool2d(stride)
+        if stride != 1 or inputs != outputs:
+            shortcut = [nn.Conv2d(inputs, outputs, 1, bias=False), nn.AvgPool2d(stride), norm(outputs)]
+            self.downsample = nn.Sequential(*shortcut)
+        else:
+            self.downsample = nn.Identity()
+
+    def forward(self, x):
+        y = self.pool(torch.relu(self.bn1(self.conv1(x))))
+        return torch.relu(self.bn2(self.conv2(y)) + self.downsample(x))
+
+
+class PooledResNet(nn.Module):
+    """IDC's ResNet-AP: average pooling instead of strides, a stem by the size of the images."""
+
+    def __init__(self, depth, size, norm):
+        super().__init__()
+        make = nn.BatchNorm2d if norm == "bn" else (lambda width: nn.GroupNorm(width, width))
+        kernel, pool = (3, 1) if size <= 64 else (3, 2) if size <= 128 else (7, 4)
+        self.layer0 = nn.Module()
+        self.layer0.conv1 = nn.Conv2d(3, 64, kernel, padding=kernel // 2, bias=False)
+        self.layer0.bn1 = make(64)
+        self.pool = nn.AvgPool2d(pool)
+        inputs = 64
+        for stage in range(4):
+            width = 64 << stage
+            blocks = []
+            for index in range(depth):
+                blocks.append(PooledBlock(inputs, width, 2 if index == 0 and stage > 0 else 1, make))
+                inputs = width
+            setattr(self, f"layer{stage + 1}", nn.Sequential(*blocks))
+        self.fc = nn.Linear(inputs, CLASSES)
+
+    def forward(self, x):
+        x = self.pool(torch.relu(self.layer0.bn1(self.layer0.conv1(x))))
+        x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
+        return self.fc(x.mean((2, 3)))
+
+
 NETWORKS = {
     "resnet18": (64, lambda: torchvision.models.resnet18(num_classes=CLASSES)),
     "resnet50": (64, lambda: torchvision.models.resnet50(num_classes=CLASSES)),
@@ -53,6 +97,9 @@ NETWORKS = {
     "efficientnet_b0": (64, lambda: torchvision.models.efficientnet_b0(num_classes=CLASSES)),
     # 96 px: windows of 7 patches do not divide 24, so that they are padded, and shifted windows are masked.
     "swin_t": (96, lambda: torchvision.models.swin_t(num_classes=CLASSES)),
+    "resnet10-ap": (64, lambda: PooledResNet(1, 64, "in")),
+    "resnet18-ap-bn": (96, lambda: PooledResNet(2, 96, "bn")),
+    "resnet10-ap-bn": (160, lambda: PooledResNet(1, 160, "bn")),
 }
 
 

@@ -8,6 +8,7 @@ use crate::resize;
 use crate::source::Source;
 use std::borrow::Cow;
 use std::fs::File;
+use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
@@ -99,6 +100,38 @@ impl ImageStore {
         };
         let labels = wanted.iter().map(|w| w.1).collect();
         Ok(ImageStore { size, tiles: layout.tiles(), labels, samples: rows, pixels })
+    }
+
+    /// A store from the pixels that [`ImageStore::write`] wrote; `wanted` and `layout` are those it was loaded with.
+    ///
+    /// # Errors
+    /// [`Error::Io`] with the path; [`Error::Table`] when it holds other than so many pixels, or they are damaged.
+    pub fn open(path: &Path, wanted: &[(u32, u32)], layout: &Layout) -> Result<ImageStore> {
+        let mut data = files::read(path)?;
+        let bytes = layout.size as usize * layout.size as usize * 3 * wanted.len();
+        if data.len() != bytes + blake3::OUT_LEN {
+            return Err(Error::table(path, format!("it does not hold the pixels of {} images", wanted.len())));
+        }
+        let sum = data.split_off(bytes);
+        if *blake3::hash(&data).as_bytes() != *sum {
+            return Err(Error::table(path, "its pixels are damaged"));
+        }
+        let (samples, labels) = wanted.iter().copied().unzip();
+        Ok(ImageStore { size: layout.size, tiles: layout.tiles(), labels, samples, pixels: Pixels::Memory(data) })
+    }
+
+    /// Writes the pixels, image after image, and their BLAKE3. A store that was spooled is not written.
+    ///
+    /// # Errors
+    /// [`Error::Io`] with the path; [`Error::Input`] for a spooled store.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        let Pixels::Memory(data) = &self.pixels else {
+            return Err(Error::input("the images are not in memory", "decode them again"));
+        };
+        let sum = blake3::hash(data);
+        files::write_atomic(path, |file| {
+            file.write_all(data).and_then(|()| file.write_all(sum.as_bytes())).map_err(Error::io("write", path))
+        })
     }
 
     /// A store from pictures that are already there; each `size` x `size`.
@@ -199,6 +232,24 @@ fn spool(folder: &Path, bytes: u64) -> Result<File> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn written_pixels_read_back_and_damaged_ones_do_not() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let (path, layout) = (dir.path().join("pixels"), Layout { grid: 1, size: 4 });
+        let pictures = [(Rgb::filled(4, 4, [1, 2, 3]), 0), (Rgb::filled(4, 4, [9, 8, 7]), 1)];
+        ImageStore::from_images(&pictures, &layout).write(&path).expect("written");
+        let wanted = [(3, 0), (5, 1)];
+        let store = ImageStore::open(&path, &wanted, &layout).expect("read");
+        assert_eq!((store.len(), store.sample(1), store.label(1)), (2, 5, 1));
+        assert_eq!(store.image(1).expect("in memory").as_ref(), pictures[1].0.data);
+        assert!(ImageStore::open(&path, &wanted[..1], &layout).is_err(), "another number of images");
+        let mut bytes = std::fs::read(&path).expect("there");
+        bytes[7] ^= 1;
+        std::fs::write(&path, bytes).expect("written");
+        let error = ImageStore::open(&path, &wanted, &layout).err().expect("one bit is wrong").to_string();
+        assert!(error.contains("damaged"), "{error}");
+    }
 
     #[test]
     fn the_centre_is_taken_from_rdeds_sizes() {

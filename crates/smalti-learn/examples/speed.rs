@@ -16,7 +16,7 @@ use smalti_learn::nets::{Network, Shape};
 use smalti_learn::optim::OptimiserSpec;
 use smalti_learn::schedule::{Length, Rate};
 use smalti_learn::student;
-use smalti_learn::train::{History, Observer, Step, TrainSpec, train};
+use smalti_learn::train::{History, Observer, StatisticsUpdate, Step, TrainSpec, train};
 use std::path::Path;
 use std::time::Instant;
 
@@ -72,6 +72,7 @@ fn run(net: &Network, store: &ImageStore, batch: u32, steps: u64, engine: &Engin
         views: Views { augment: Augment::Standard, range: CropRange::default(), distort: Distort::None, seed: 1 },
         mix: Mix::None,
         normalise: IMAGENET,
+        statistics: StatisticsUpdate::Once,
         seed: 1,
     };
     train(net, store, &mut Labels::Hard, &spec, engine, &mut Nothing)

@@ -25,6 +25,19 @@ pub struct Normalise {
 /// ImageNet's constants, used by the field for every data set unless it says otherwise.
 pub const IMAGENET: Normalise = Normalise { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] };
 
+impl Normalise {
+    /// Images [B, 3, S, S] under `other` constants, as they are under these.
+    pub fn instead_of(&self, other: &Normalise, images: &Tensor) -> Tensor {
+        let of = |at: fn(&Normalise, &Normalise, usize) -> f32| {
+            let values = [0, 1, 2].map(|channel| at(self, other, channel));
+            Tensor::from_slice(&values).reshape([1, 3, 1, 1]).to_device(images.device()).to_kind(images.kind())
+        };
+        let factor = of(|own, other, channel| other.std[channel] / own.std[channel]);
+        let shift = of(|own, other, channel| (other.mean[channel] - own.mean[channel]) / own.std[channel]);
+        images * factor + shift
+    }
+}
+
 /// How views are drawn.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Views {

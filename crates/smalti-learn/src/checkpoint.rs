@@ -1,6 +1,7 @@
 //! Checkpoints: safetensors with torchvision's names, so that they load in PyTorch and PyTorch's load here. Ours also say for which network,
 //! size and classes they are.
 
+use crate::batch::Normalise;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::nets::{Network, Shape};
@@ -11,7 +12,7 @@ use std::path::Path;
 use tch::{Kind, Tensor};
 
 /// What a checkpoint says of itself; files made elsewhere say nothing.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Description {
     /// Network name.
     pub network: Option<String>,
@@ -19,6 +20,8 @@ pub struct Description {
     pub size: Option<u32>,
     /// Class names in the order of the logits.
     pub classes: Option<Vec<String>>,
+    /// Mean and standard deviation of the pixels that it was trained with.
+    pub constants: Option<Normalise>,
     /// BLAKE3 of the file, in hexadecimal.
     pub blake3: String,
 }
@@ -26,17 +29,18 @@ pub struct Description {
 const NETWORK: &str = "smalti.network";
 const SIZE: &str = "smalti.size";
 const CLASSES: &str = "smalti.classes";
+const CONSTANTS: &str = "smalti.normalise";
 
 fn wrong_file(path: &Path, cause: &impl std::fmt::Display) -> Error {
     Error::input(format!("cannot read the weights `{}`: {cause}", path.display()), "give a .safetensors file")
 }
 
-/// Writes parameters and running statistics in standard layout, with the network's name, its size, and `classes` in the order of the
-/// logits.
+/// Writes parameters and running statistics in standard layout, with the network's name, its size, `classes` in the order of the
+/// logits, and the constants of the pixels that it was trained with.
 ///
 /// # Errors
 /// The system's refusal, with the path.
-pub fn save(network: &Network, classes: &[String], path: &Path) -> Result<()> {
+pub fn save(network: &Network, classes: &[String], constants: &Normalise, path: &Path) -> Result<()> {
     let params = network.params().iter().map(|p| (p.name.clone(), bytes_of(&p.tensor)));
     let buffers = network.buffers().iter().map(|(name, tensor)| (name.clone(), bytes_of(tensor)));
     let tensors: Vec<(String, Plain)> = params.chain(buffers).collect();
@@ -44,6 +48,7 @@ pub fn save(network: &Network, classes: &[String], path: &Path) -> Result<()> {
         (NETWORK.to_owned(), network.name.clone()),
         (SIZE.to_owned(), network.shape.size.to_string()),
         (CLASSES.to_owned(), serde_json::to_string(classes).expect("text")),
+        (CONSTANTS.to_owned(), serde_json::to_string(constants).expect("numbers")),
     ]);
     let unwritten =
         |cause| Error::input(format!("cannot write the weights `{}`: {cause}", path.display()), "report this");
@@ -93,6 +98,7 @@ pub fn describe(path: &Path) -> Result<Description> {
         network: said.get(NETWORK).cloned(),
         size: said.get(SIZE).and_then(|size| size.parse().ok()),
         classes: said.get(CLASSES).and_then(|classes| serde_json::from_str(classes).ok()),
+        constants: said.get(CONSTANTS).and_then(|constants| serde_json::from_str(constants).ok()),
         blake3: blake3::hash(&file).to_hex().to_string(),
     })
 }

@@ -1,7 +1,7 @@
 //! What a student learns from: the labels of the set, a teacher that looks at every batch, or what a teacher said before.
 
 use crate::augment::{Flip, View};
-use crate::batch::{Item, label_tensor};
+use crate::batch::{Item, Normalise, label_tensor};
 use crate::distort::Distort;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
@@ -95,6 +95,8 @@ pub struct Teacher {
     network: Network,
     /// Its column of each class of the set; none where they are all of its columns in order.
     columns: Option<Tensor>,
+    /// The constants of the pixels that it was trained with, where they are known.
+    constants: Option<Normalise>,
 }
 
 impl Teacher {
@@ -103,14 +105,21 @@ impl Teacher {
         let all = columns.len() == network.shape.classes && columns.iter().zip(0..).all(|(&column, c)| column == c);
         let device = network.params().first().map_or(tch::Device::Cpu, |param| param.tensor.device());
         let columns = (!all).then(|| Tensor::from_slice(&columns).to_device(device));
-        Teacher { network, columns }
+        Teacher { network, columns, constants: None }
     }
 
-    /// Its logits [B, C] for images [B, 3, S, S], fp32, rounded to the 16 bits in which they are stored, so that a student learns the same
-    /// from a teacher and from its stored words.
-    pub fn says(&self, images: &Tensor) -> Tensor {
+    /// The same, trained with these constants of the pixels.
+    pub fn trained_with(self, constants: Normalise) -> Teacher {
+        Teacher { constants: Some(constants), ..self }
+    }
+
+    /// Its logits [B, C] for images [B, 3, S, S] under the constants `shown`, fp32, rounded to the 16 bits in which they are stored, so that a
+    /// student learns the same from a teacher and from its stored words. A teacher with constants of its own sees the pixels under those.
+    pub fn says(&self, images: &Tensor, shown: &Normalise) -> Tensor {
         tch::no_grad(|| {
-            let logits = self.network.forward(images, Mode::Eval).logits;
+            let own = self.constants.as_ref().filter(|own| *own != shown);
+            let images = own.map_or_else(|| images.shallow_clone(), |own| own.instead_of(shown, images));
+            let logits = self.network.forward(&images, Mode::Eval).logits;
             let logits = self.columns.as_ref().map_or_else(|| logits.shallow_clone(), |at| logits.index_select(1, at));
             logits.to_kind(Kind::Half).to_kind(Kind::Float)
         })
@@ -135,11 +144,17 @@ impl Labels<'_> {
         }
     }
 
-    /// The loss of a student's logits [B, C] for the images [B, 3, S, S] of a step.
-    pub(crate) fn loss(&self, logits: &Tensor, images: &Tensor, seen: &Seen, hard: &[u32]) -> Tensor {
+    /// The loss of a student's logits [B, C] for the images [B, 3, S, S] of a step, which are under the constants `shown`.
+    pub(crate) fn loss(
+        &self,
+        logits: &Tensor,
+        (images, shown): (&Tensor, &Normalise),
+        seen: &Seen,
+        hard: &[u32],
+    ) -> Tensor {
         match self {
             Labels::Hard => cross_entropy(logits, hard, seen.sight.mixed.as_ref()),
-            Labels::Online { teacher, loss } => loss.of(logits, &teacher.says(images), hard),
+            Labels::Online { teacher, loss } => loss.of(logits, &teacher.says(images, shown), hard),
             Labels::Stored { loss, .. } => {
                 let said = seen.stored.as_ref().expect("a replayed step brings its labels");
                 loss.of(logits, &said.to_device(logits.device()), hard)
@@ -268,7 +283,7 @@ fn seen_of(step: &LabelledStep, classes: usize) -> Seen {
 /// `progress` is called with the number of images of each step.
 ///
 /// # Errors
-/// [`Error::Diverged`] for a logit that 16 bits cannot hold; [`Error::Input`] when the folder holds other labels, and for views that
+/// [`Error::Diverged`] for a logit that 16 bits cannot hold; [`Error::Input`] when the folder holds other or more labels, and for views that
 /// are distorted; what the store and the writing returned.
 pub fn record(
     teacher: &Teacher,
@@ -294,15 +309,8 @@ pub fn record(
         if number >= keep {
             break;
         }
-        if epoch_path(dir, epoch).exists() {
-            let known = SoftLabels::open(dir)?;
-            if known.header != *header {
-                return Err(Error::input(
-                    format!("`{}` holds labels of something else", dir.display()),
-                    "give another folder, or remove this one",
-                ));
-            }
-        } else if number < end {
+        // The last epoch of a run that kept fewer labels is short, and is made again.
+        if known_steps(dir, epoch, header)?.is_none_or(|steps| steps < end - number) && number < end {
             let mut failed = None;
             let steps = (number..end).map_while(|number| {
                 let said = say(teacher, store, spec, &schedule.step(number), &mut order, engine);
@@ -326,7 +334,29 @@ pub fn record(
         }
         number = end;
     }
-    Ok(SoftLabels::open(dir)?)
+    let labels = SoftLabels::open(dir)?;
+    match labels.steps() > keep {
+        true => Err(Error::input(
+            format!("`{}` holds labels of {} steps, more than the {keep} to be kept", dir.display(), labels.steps()),
+            "give another folder, or keep as many",
+        )),
+        false => Ok(labels),
+    }
+}
+
+/// How many steps the finished file of an epoch holds.
+fn known_steps(dir: &Path, epoch: u32, header: &LabelHeader) -> Result<Option<u64>> {
+    if !epoch_path(dir, epoch).exists() {
+        return Ok(None);
+    }
+    let known = SoftLabels::open(dir)?;
+    if known.header != *header {
+        return Err(Error::input(
+            format!("`{}` holds labels of something else", dir.display()),
+            "give another folder, or remove this one",
+        ));
+    }
+    Ok(Some(known.steps_of(dir, epoch)))
 }
 
 /// The step after the last that begins in an epoch.
@@ -345,7 +375,7 @@ fn say(
 ) -> Result<LabelledStep> {
     let sight = Sight::draw(store, order.items(step), &spec.views, spec.mix, step.number)?;
     let images = sight.images(store, &spec.normalise, engine)?;
-    let said = teacher.says(&images).contiguous().to_device(tch::Device::Cpu);
+    let said = teacher.says(&images, &spec.normalise).contiguous().to_device(tch::Device::Cpu);
     let mut logits = vec![0f32; said.numel()];
     said.copy_data(&mut logits, said.numel());
     if let Some(&logit) = logits.iter().find(|logit| !logit.is_finite()) {

@@ -47,7 +47,7 @@ pub fn observe(
     for items in all.chunks(at_once(store)) {
         let sight = Sight::draw(store, items.to_vec(), views, Mix::None, 0)?;
         let labels = label_tensor(&sight.labels(store), engine.device);
-        let log = observer.says(&sight.images(store, normalise, engine)?).log_softmax(-1, Kind::Float);
+        let log = observer.says(&sight.images(store, normalise, engine)?, normalise).log_softmax(-1, Kind::Float);
         entropy -= (log.exp() * &log).sum(Kind::Double).double_value(&[]);
         nll -= log.gather(1, &labels.unsqueeze(1), false).sum(Kind::Double).double_value(&[]);
         right += log.argmax(1, false).eq_tensor(&labels).sum(Kind::Double).double_value(&[]);

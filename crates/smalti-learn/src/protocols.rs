@@ -7,7 +7,8 @@ use crate::labels::{LabelKind, SoftLoss};
 use crate::mix::Mix;
 use crate::optim::OptimiserSpec;
 use crate::schedule::{Length, Rate};
-use crate::student::Checks;
+use crate::student::{Checks, Every};
+use crate::train::StatisticsUpdate;
 use smalti_data::crop::CropRange;
 use smalti_data::store::Fit;
 
@@ -28,6 +29,8 @@ pub struct Protocol {
     pub rate: Rate,
     /// Images per step.
     pub batch: Batch,
+    /// What more than 100 classes change.
+    pub many_classes: Option<ManyClasses>,
     /// How long.
     pub length: Duration,
     /// What a step sees.
@@ -44,6 +47,8 @@ pub struct Protocol {
     pub labels: LabelKind,
     /// How test images are fitted.
     pub fit: Fit,
+    /// How often a step moves the running statistics.
+    pub statistics: StatisticsUpdate,
     /// When it is measured besides after the last step.
     pub checks: Option<Checks>,
 }
@@ -88,6 +93,16 @@ impl Batch {
             Batch::Rded => "10, 50 or 100 for up to 1, up to 10 and more images per class; twice that for 100 or 1,000 classes, 100 for 200".into(),
         }
     }
+}
+
+/// Another update rule and batch for sets of more than 100 classes.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ManyClasses {
+    /// Update rule with its peak learning rate.
+    pub optimiser: OptimiserSpec,
+    /// Images per step.
+    pub batch: u32,
 }
 
 /// How long a set is trained on.
@@ -189,6 +204,7 @@ const HARD: Protocol = Protocol {
     peaks: &[],
     rate: Rate::Cosine,
     batch: Batch::Fixed(128),
+    many_classes: None,
     length: Duration::Fixed(Length::Epochs(300)),
     augment: Augment::Constrained,
     crop: WHOLE_RANGE,
@@ -197,7 +213,24 @@ const HARD: Protocol = Protocol {
     constants: Constants::ImageNet,
     labels: LabelKind::Hard,
     fit: Fit::Centre,
+    statistics: StatisticsUpdate::Once,
     checks: None,
+};
+
+/// RDED's evaluation.
+const RDED: Protocol = Protocol {
+    name: "rded",
+    about: "RDED's evaluation: tiles are rearranged, crops of 1 / grid on, learning rate to half of its peak; the best of the last epochs was reported",
+    paper: "arXiv 2312.03526",
+    peaks: &[("mobilenet_v2", 2.5e-3), ("efficientnet_b0", 2e-3), ("swin_", 1e-4)],
+    rate: Rate::HalfCosine,
+    batch: Batch::Rded,
+    augment: Augment::Shuffled,
+    crop: Crop::OneOfGrid,
+    mix: CUTMIX,
+    labels: KL_20,
+    checks: Some(Checks { every: Every::Epochs(10), from: 0.8 }),
+    ..HARD
 };
 
 /// All protocols.
@@ -230,19 +263,12 @@ pub const PROTOCOLS: &[Protocol] = &[
         labels: KL_20,
         ..HARD
     },
+    RDED,
     Protocol {
-        name: "rded",
-        about: "RDED's evaluation: tiles are rearranged, crops of 1 / grid on, learning rate to half of its peak; the best of the last epochs was reported",
-        paper: "arXiv 2312.03526",
-        peaks: &[("mobilenet_v2", 2.5e-3), ("efficientnet_b0", 2e-3), ("swin_", 1e-4)],
-        rate: Rate::HalfCosine,
-        batch: Batch::Rded,
-        augment: Augment::Shuffled,
-        crop: Crop::OneOfGrid,
-        mix: CUTMIX,
-        labels: KL_20,
-        checks: Some(Checks { every: 10, from: 0.8 }),
-        ..HARD
+        name: "rded-compat",
+        about: "`rded` as its code runs: a second forward pass per step, for a number it prints, moves the running statistics once more",
+        statistics: StatisticsUpdate::Twice,
+        ..RDED
     },
     Protocol {
         name: "tiny-soft",
@@ -265,20 +291,24 @@ pub const PROTOCOLS: &[Protocol] = &[
         optimiser: OptimiserSpec::Sgd { learning_rate: 0.01, momentum: 0.9, weight_decay: 5e-4 },
         rate: Rate::Steps { at: (2.0 / 3.0, 5.0 / 6.0), factor: 0.2 },
         batch: Batch::Fixed(64),
+        many_classes: Some(ManyClasses {
+            optimiser: OptimiserSpec::Sgd { learning_rate: 0.1, momentum: 0.9, weight_decay: 1e-4 },
+            batch: 128,
+        }),
         length: Duration::Minimax,
         crop: Crop::Fixed(CropRange { scale: (0.5, 1.0), ratio: (3.0 / 4.0, 4.0 / 3.0) }),
         distort: Distort::Jitter,
         mix: CUTMIX,
         fit: Fit::Cover,
-        checks: Some(Checks { every: 20, from: 0.0 }),
+        checks: Some(Checks { every: Every::Hundredth, from: 0.0 }),
         ..HARD
     },
     Protocol {
         name: "dc-bench",
         about: "hard labels on small images as DC-Bench evaluates: 1,001 epochs, SGD, DSA, no crop",
-        paper: "arXiv 2207.09639; its optimiser's momentum starts anew where the rate falls, here it goes on",
+        paper: "arXiv 2207.09639",
         optimiser: OptimiserSpec::Sgd { learning_rate: 0.01, momentum: 0.9, weight_decay: 5e-4 },
-        rate: Rate::Steps { at: (502.0 / 1001.0, 502.0 / 1001.0), factor: 0.1 },
+        rate: Rate::Anew { at: 502.0 / 1001.0, factor: 0.1 },
         batch: Batch::Fixed(256),
         length: Duration::Fixed(Length::Epochs(1001)),
         augment: Augment::None,
@@ -333,5 +363,11 @@ mod tests {
         for (images, classes, epochs) in epochs {
             assert_eq!(Duration::Minimax.of(images, classes), Length::Epochs(epochs), "{images} in {classes}");
         }
+        let rate = Protocol::named("minimax").expect("in the list").rate;
+        let falls = |epochs: u64| {
+            (1..epochs).filter(|&done| rate.at(done, epochs) < rate.at(done - 1, epochs)).collect::<Vec<_>>()
+        };
+        // MultiStepLR with 2E // 3 and 5E // 6.
+        assert_eq!((falls(2000), falls(1500), falls(1300)), (vec![1333, 1666], vec![1000, 1250], vec![866, 1083]));
     }
 }

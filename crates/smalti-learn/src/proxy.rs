@@ -12,7 +12,7 @@ use crate::mix::Mix;
 use crate::nets::{Network, Shape};
 use crate::optim::OptimiserSpec;
 use crate::schedule::{Length, Rate};
-use crate::train::{Observer, Step, TrainSpec, train};
+use crate::train::{Observer, StatisticsUpdate, Step, TrainSpec, train};
 use smalti_data::crop::CropRange;
 use smalti_data::files;
 use smalti_data::store::ImageStore;
@@ -103,6 +103,7 @@ pub fn record(
             views,
             mix: Mix::None,
             normalise: IMAGENET,
+            statistics: StatisticsUpdate::Once,
             seed,
         };
         let mut recorder = Recorder {

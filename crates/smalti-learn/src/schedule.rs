@@ -29,10 +29,17 @@ pub enum Rate {
         /// Where the peak is reached.
         until: f64,
     },
-    /// Times `factor` at each of two moments; the same moment twice is one step down.
+    /// Times `factor` at each of two moments, rounded down to whole epochs (steps, where the length is in images).
     Steps {
         /// Parts of the training.
         at: (f64, f64),
+        /// What the rate is multiplied with.
+        factor: f64,
+    },
+    /// Times `factor` at one moment, rounded down, where the optimiser starts anew: its momentum is forgotten.
+    Anew {
+        /// Part of the training.
+        at: f64,
         /// What the rate is multiplied with.
         factor: f64,
     },
@@ -41,8 +48,9 @@ pub enum Rate {
 }
 
 impl Rate {
-    /// The factor at a part of the training.
-    pub fn at(self, part: f64) -> f64 {
+    /// The factor after `done` of `all` epochs or steps.
+    pub fn at(self, done: u64, all: u64) -> f64 {
+        let part = done as f64 / all as f64;
         let cosine = |part: f64| 0.5 * (1.0 + (std::f64::consts::PI * part).cos());
         match self {
             Rate::Cosine => cosine(part),
@@ -50,11 +58,17 @@ impl Rate {
             Rate::WarmCosine { start, until } if part < until => start + (1.0 - start) * part / until,
             Rate::WarmCosine { until, .. } => cosine((part - until) / (1.0 - until)),
             Rate::Steps { at: (first, second), factor } => {
-                let passed = i32::from(part >= first) + i32::from(part >= second && second != first);
+                let passed = i32::from(done >= moment(first, all)) + i32::from(done >= moment(second, all));
                 factor.powi(passed)
             }
+            Rate::Anew { at, factor } => factor.powi(i32::from(done >= moment(at, all))),
             Rate::Linear => 1.0 - part,
         }
+    }
+
+    /// Whether the optimiser starts anew after `done` of `all` epochs or steps.
+    fn begins_anew(self, done: u64, all: u64) -> bool {
+        matches!(self, Rate::Anew { at, .. } if done == moment(at, all))
     }
 
     /// In words.
@@ -70,15 +84,18 @@ impl Rate {
                     percent(until)
                 )
             }
-            Rate::Steps { at: (first, second), factor } if first == second => {
-                format!("times {factor} at {}", percent(first))
-            }
+            Rate::Anew { at, factor } => format!("times {factor} at {}, where the momentum starts anew", percent(at)),
             Rate::Steps { at: (first, second), factor } => {
                 format!("times {factor} at {} and at {}", percent(first), percent(second))
             }
             Rate::Linear => "in a straight line to 0, no warm-up".to_owned(),
         }
     }
+}
+
+/// The epoch or step of a part of the training. 2/3 of 1,500 epochs are 1,000, whatever the last bit says.
+fn moment(part: f64, all: u64) -> u64 {
+    (part * all as f64 + 1e-6) as u64
 }
 
 /// All steps of a run, computed when asked for.
@@ -100,6 +117,8 @@ pub(crate) struct Planned {
     pub count: u32,
     /// Factor on the peak learning rate.
     pub rate: f64,
+    /// Whether the optimiser forgets what it saw before this step.
+    pub anew: bool,
     /// The epoch that is complete after this step.
     pub ends_epoch: Option<u32>,
 }
@@ -122,15 +141,17 @@ impl Schedule {
                 let (epoch, from) = (number / per_epoch, number % per_epoch * batch);
                 let count = batch.min(images - from) as u32;
                 let ends_epoch = (from + u64::from(count) == images).then_some(epoch as u32);
-                let rate = self.rate.at(epoch as f64 / f64::from(epochs));
-                Planned { number, first: epoch * images + from, count, rate, ends_epoch }
+                let rate = self.rate.at(epoch, u64::from(epochs));
+                let anew = from == 0 && self.rate.begins_anew(epoch, u64::from(epochs));
+                Planned { number, first: epoch * images + from, count, rate, anew, ends_epoch }
             }
             Length::ImagesSeen(_) => {
                 let (first, end) = (number * batch, (number + 1) * batch);
                 // Several short epochs may end inside one batch; observers hear of the last.
                 let ends_epoch = (end / images > first / images).then(|| (end / images - 1) as u32);
-                let rate = self.rate.at(number as f64 / steps as f64);
-                Planned { number, first, count: batch as u32, rate, ends_epoch }
+                let rate = self.rate.at(number, steps);
+                let anew = self.rate.begins_anew(number, steps);
+                Planned { number, first, count: batch as u32, rate, anew, ends_epoch }
             }
         }
     }
@@ -225,16 +246,19 @@ mod tests {
     #[test]
     fn every_rate_starts_and_ends_where_it_says() {
         // RDED's: 0.5026 at epoch 299 of 300.
-        assert!((Rate::HalfCosine.at(299.0 / 300.0) - 0.5026).abs() < 5e-5);
+        assert!((Rate::HalfCosine.at(299, 300) - 0.5026).abs() < 5e-5);
         // 100 epochs, five of them from a hundredth of the peak.
         let warm = Rate::WarmCosine { start: 0.01, until: 0.05 };
-        assert_eq!((warm.at(0.0), warm.at(0.05)), (0.01, 1.0));
-        assert!((warm.at(0.525) - 0.5).abs() < 1e-12);
-        let once = Rate::Steps { at: (0.5, 0.5), factor: 0.1 };
-        assert_eq!((once.at(0.49), once.at(0.5), once.at(0.9)), (1.0, 0.1, 0.1));
+        assert_eq!((warm.at(0, 100), warm.at(5, 100)), (0.01, 1.0));
+        assert!((warm.at(525, 1000) - 0.5).abs() < 1e-12);
+        let once = Rate::Anew { at: 0.5, factor: 0.1 };
+        assert_eq!((once.at(49, 100), once.at(50, 100), once.at(90, 100)), (1.0, 0.1, 0.1));
         let twice = Rate::Steps { at: (2.0 / 3.0, 5.0 / 6.0), factor: 0.2 };
-        assert_eq!((twice.at(0.6), twice.at(0.7)), (1.0, 0.2));
-        assert!((twice.at(0.9) - 0.04).abs() < 1e-12);
-        assert_eq!(Rate::Linear.at(0.75), 0.25);
+        assert_eq!((twice.at(1332, 2000), twice.at(1333, 2000)), (1.0, 0.2));
+        assert!((twice.at(1666, 2000) - 0.04).abs() < 1e-12);
+        assert_eq!(Rate::Linear.at(3, 4), 0.25);
+        let schedule = Schedule::new(10, 4, Length::Epochs(5), once);
+        let anew: Vec<u64> = (0..schedule.steps).filter(|&number| schedule.step(number).anew).collect();
+        assert_eq!(anew, [6], "the first step of epoch 2 of 5, of three steps each");
     }
 }

@@ -73,9 +73,36 @@ pub struct Task<'a> {
 #[serde(rename_all = "kebab-case")]
 pub struct Checks {
     /// After every so many epochs.
-    pub every: u32,
+    pub every: Every,
     /// From this part of the epochs on.
     pub from: f64,
+}
+
+/// How often a student is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Every {
+    /// A number of epochs.
+    Epochs(u32),
+    /// A hundredth of all epochs, rounded down.
+    Hundredth,
+}
+
+impl Every {
+    fn epochs(self, all: u32) -> u32 {
+        match self {
+            Every::Epochs(epochs) => epochs.max(1),
+            Every::Hundredth => (all / 100).max(1),
+        }
+    }
+
+    /// In words.
+    pub fn describe(self) -> String {
+        match self {
+            Every::Epochs(epochs) => format!("{epochs} epochs"),
+            Every::Hundredth => "hundredth of the epochs".to_owned(),
+        }
+    }
 }
 
 impl Checks {
@@ -83,7 +110,9 @@ impl Checks {
     fn due(self, epoch: u32, length: Length) -> bool {
         let Length::Epochs(epochs) = length else { return false };
         let done = epoch + 1;
-        done.is_multiple_of(self.every.max(1)) && f64::from(done) > self.from * f64::from(epochs) && done < epochs
+        done.is_multiple_of(self.every.epochs(epochs))
+            && f64::from(done) > self.from * f64::from(epochs)
+            && done < epochs
     }
 }
 

@@ -31,8 +31,28 @@ pub struct TrainSpec {
     pub mix: Mix,
     /// Constants of the input.
     pub normalise: Normalise,
+    /// How often a step moves the running statistics.
+    pub statistics: StatisticsUpdate,
     /// Key of the order of images.
     pub seed: u64,
+}
+
+/// How often a step moves the running statistics of batch norms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StatisticsUpdate {
+    /// In the pass that the gradient comes from.
+    #[default]
+    Once,
+    /// In a pass before it too.
+    Twice,
+}
+
+impl StatisticsUpdate {
+    /// Whether it is what every network does.
+    pub fn is_plain(&self) -> bool {
+        *self == StatisticsUpdate::Once
+    }
 }
 
 /// One optimiser step, as shown to an observer.
@@ -101,12 +121,18 @@ pub fn train(
     let start = Instant::now();
     for number in 0..schedule.steps {
         let step = schedule.step(number);
+        if step.anew {
+            optimiser = Optimiser::new(&spec.optimiser, network);
+        }
         let seen = labels.sight(store, &step, &mut order, spec)?;
         let sight = &seen.sight;
         let images = sight.images(store, &spec.normalise, engine)?;
+        if spec.statistics == StatisticsUpdate::Twice {
+            tch::no_grad(|| network.forward(&images, Mode::Train));
+        }
         let output = network.forward(&images, Mode::Train);
         let hard = sight.labels(store);
-        let loss_tensor = labels.loss(&output.logits, &images, &seen, &hard);
+        let loss_tensor = labels.loss(&output.logits, (&images, &spec.normalise), &seen, &hard);
         let loss = loss_tensor.double_value(&[]);
         if !loss.is_finite() {
             return Err(Error::Diverged { stage: spec.stage.clone(), step: number, loss });

@@ -8,7 +8,7 @@ use smalti_data::store::ImageStore;
 use smalti_data::tables::soft_labels::{LabelHeader, SoftLabels, epoch_path};
 use smalti_learn::Error;
 use smalti_learn::augment::Augment;
-use smalti_learn::batch::{IMAGENET, Views, plain_batch};
+use smalti_learn::batch::{IMAGENET, Normalise, Views, plain_batch};
 use smalti_learn::distort::Distort;
 use smalti_learn::engine::{Engine, Precision};
 use smalti_learn::labels::{Labels, Replay, SoftLoss, Teacher, record};
@@ -17,7 +17,7 @@ use smalti_learn::nets::{Network, Shape};
 use smalti_learn::optim::OptimiserSpec;
 use smalti_learn::schedule::{Length, Rate};
 use smalti_learn::student::{self, Task};
-use smalti_learn::train::{TrainSpec, step_count};
+use smalti_learn::train::{StatisticsUpdate, TrainSpec, step_count};
 use std::path::Path;
 use tch::{Kind, Tensor};
 
@@ -50,6 +50,7 @@ fn spec(length: Length, mix: Mix, augment: Augment, batch: u32) -> TrainSpec {
         views: Views { augment, range: CropRange::default(), distort: Distort::None, seed: 5 },
         mix,
         normalise: IMAGENET,
+        statistics: StatisticsUpdate::Once,
         seed: 5,
     }
 }
@@ -137,6 +138,17 @@ fn fewer_labels_are_drawn_from_and_a_killed_run_goes_on() {
     let (steps, images, weights) = run();
     assert_eq!((steps, images), (18, 72), "the short step of an epoch gives way to a full one");
     assert_eq!(weights, run().2);
+
+    let fourth = again.step(4).expect("stored");
+    let more = stored(dir.path(), &store, &spec, 10).expect("grows");
+    assert_eq!(
+        (more.steps(), bytes(0) == first, bytes(1) == second),
+        (10, true, false),
+        "the short epoch is made again"
+    );
+    assert_eq!(more.step(4).expect("stored"), fourth, "and says the same");
+    let error = stored(dir.path(), &store, &spec, 5).expect_err("there are ten").to_string();
+    assert!(error.contains("10 steps, more than the 5"), "{error}");
 }
 
 #[test]
@@ -167,14 +179,28 @@ fn a_teacher_answers_in_the_order_of_the_sets_classes() {
     let (engine, shape) = (engine(), Shape { classes: 3, size: 16 });
     let network = || Network::new("convnet-1/8", shape, 4, &engine).expect("in the list");
     let images = plain_batch(&store(2), &[0, 1], &IMAGENET, &engine).expect("in memory");
-    let plain = Teacher::new(network(), vec![0, 1, 2]).says(&images);
-    let two = Teacher::new(network(), vec![2, 0]).says(&images);
+    let plain = Teacher::new(network(), vec![0, 1, 2]).says(&images, &IMAGENET);
+    let two = Teacher::new(network(), vec![2, 0]).says(&images, &IMAGENET);
     assert_eq!(two.size(), [2, 2]);
     assert_eq!(
         (two.get(0).double_value(&[0]), two.get(0).double_value(&[1])),
         (plain.double_value(&[0, 2]), plain.double_value(&[0, 0]))
     );
     assert_eq!(plain, plain.to_kind(Kind::Half).to_kind(Kind::Float), "rounded to 16 bits");
+}
+
+#[test]
+fn a_teacher_sees_the_pixels_under_the_constants_that_it_was_trained_with() {
+    let (engine, shape) = (engine(), Shape { classes: 3, size: 16 });
+    let wide = Normalise { mean: [0.3; 3], std: [0.6, 0.5, 0.4] };
+    let network = || Network::new("convnet-1/8", shape, 4, &engine).expect("in the list");
+    let under = |constants: &Normalise| plain_batch(&store(2), &[0, 1], constants, &engine).expect("in memory");
+    let own = Teacher::new(network(), vec![0, 1, 2]).trained_with(wide);
+    let right = own.says(&under(&wide), &wide);
+    let off = |said: Tensor| (said - &right).abs().max().double_value(&[]);
+    assert!(off(own.says(&under(&IMAGENET), &IMAGENET)) < 2e-3, "16-bit rounding at most");
+    let unknown = Teacher::new(network(), vec![0, 1, 2]);
+    assert!(off(unknown.says(&under(&IMAGENET), &IMAGENET)) > 1e-2, "without them it sees what is shown");
 }
 
 /// Central differences in fp64 against the gradient, for each loss.

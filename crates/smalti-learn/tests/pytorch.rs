@@ -4,6 +4,7 @@
 
 mod common;
 
+use smalti_learn::batch::IMAGENET;
 use smalti_learn::checkpoint;
 use smalti_learn::engine::{Engine, Precision};
 use smalti_learn::nets::{Mode, Network, NoiseStrength, Shape};
@@ -11,7 +12,7 @@ use std::path::Path;
 use tch::{Kind, Tensor};
 
 /// Name, side of the images in the script in pixels.
-const NETWORKS: [(&str, u32); 11] = [
+const NETWORKS: [(&str, u32); 14] = [
     ("resnet18", 64),
     ("resnet50", 64),
     ("resnet18-small", 32),
@@ -23,6 +24,9 @@ const NETWORKS: [(&str, u32); 11] = [
     ("mobilenet_v2", 64),
     ("efficientnet_b0", 64),
     ("swin_t", 96),
+    ("resnet10-ap", 64),
+    ("resnet18-ap-bn", 96),
+    ("resnet10-ap-bn", 160),
 ];
 
 fn network(name: &str, size: u32, seed: u64) -> Network {
@@ -92,7 +96,7 @@ fn logits_statistics_and_checkpoints_are_pytorchs() {
         // The way back: weights that PyTorch has never seen.
         let fresh = network(name, size, 2);
         drop(fresh.forward(images, Mode::Train));
-        checkpoint::save(&fresh, &classes(), &file("ours")).expect("written");
+        checkpoint::save(&fresh, &classes(), &IMAGENET, &file("ours")).expect("written");
         let logits = tch::no_grad(|| fresh.forward(images, Mode::Eval)).logits.contiguous();
         Tensor::write_safetensors(&[("images", images.contiguous()), ("logits", logits)], file("ours-logits"))
             .expect("written");
@@ -112,7 +116,7 @@ fn a_checkpoint_reads_back_and_one_that_does_not_fit_changes_nothing() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let path = dir.path().join("weights/a.safetensors");
     let (saved, other) = (network("convnet-3", 32, 1), network("convnet-3", 32, 2));
-    checkpoint::save(&saved, &classes(), &path).expect("written");
+    checkpoint::save(&saved, &classes(), &IMAGENET, &path).expect("written");
     checkpoint::load(&other, &path).expect("read");
     for (a, b) in saved.params().iter().zip(other.params()) {
         assert_eq!(a.tensor, b.tensor, "{}", a.name);

@@ -21,7 +21,7 @@ use smalti_learn::optim::OptimiserSpec;
 use smalti_learn::proxy::{self, Leaves, ProxySpec, Task};
 use smalti_learn::schedule::{Length, Rate};
 use smalti_learn::student::{self, StudentResult};
-use smalti_learn::train::TrainSpec;
+use smalti_learn::train::{StatisticsUpdate, TrainSpec};
 use std::sync::Mutex;
 
 const SIZE: u32 = 16;
@@ -62,6 +62,7 @@ fn spec(seed: u64) -> TrainSpec {
         views: Views { augment: Augment::Constrained, range: CropRange::default(), distort: Distort::None, seed },
         mix: Mix::None,
         normalise: IMAGENET,
+        statistics: StatisticsUpdate::Once,
         seed,
     }
 }
@@ -128,6 +129,29 @@ fn an_evaluation_counts_every_image_once() {
     let whole = right(&pictures);
     let parts: f64 = pictures.chunks(150).map(right).sum();
     assert!((whole - parts).abs() < 1e-6 && whole > 0.0 && whole < 600.0, "{whole} {parts}");
+}
+
+/// From 0 one pass moves a running mean to 0.1 m, a second pass over the same batch with the same weights to 0.19 m.
+#[test]
+fn statistics_move_twice_where_the_protocol_says_so() {
+    let (train, engine) = (store(4, 1), engine(Precision::F32));
+    let means = |statistics| {
+        let spec = TrainSpec { statistics, batch: 12, length: Length::ImagesSeen(12), ..spec(1) };
+        let task = student::Task {
+            network: "convnet-1/8",
+            classes: 3,
+            train: &train,
+            test: &train,
+            spec: &spec,
+            checks: None,
+        };
+        let (_, network) = student::run(&task, &mut Labels::Hard, &engine, &|_| ()).expect("trained");
+        let found = network.buffers().iter().find(|(name, _)| name.ends_with("running_mean")).expect("a batch norm");
+        found.1.shallow_clone()
+    };
+    let (once, twice) = (means(StatisticsUpdate::Once), means(StatisticsUpdate::Twice));
+    assert!((&twice - &once * 1.9).abs().max().double_value(&[]) < 1e-6);
+    assert!(once.abs().max().double_value(&[]) > 1e-3, "they have moved");
 }
 
 #[test]

@@ -1,12 +1,12 @@
-//! What took long and would come out the same again: trained proxies and teachers, by the hash of everything they depend on.
+//! What took long and would come out the same again: trained proxies, teachers and decoded images, by the hash of everything they depend on.
 //!
 //! ```text
 //! CACHE/artifacts/KIND-KEY/about.json   what it is, in words; its time of change is that of the last use
 //! CACHE/artifacts/KIND-KEY/files/…      hard links where the folders share a disk, else copies
 //! ```
 //!
-//! CACHE is $SMALTI_CACHE, else smalti/ in the user's folder for caches; `SMALTI_CACHE=off` turns it off. The key holds the build, the processor, the
-//! number format and the threads, since training repeats its bits on those alone.
+//! CACHE is $SMALTI_CACHE, else smalti/ in the user's folder for caches; `SMALTI_CACHE=off` turns it off. The key of what was
+//! trained holds the build, the processor, the number format and the threads, since training repeats its bits on those alone.
 
 use crate::error::failure;
 use crate::ui::Ui;
@@ -32,6 +32,8 @@ pub enum Kind {
     Proxy,
     /// The weights of a teacher, and what it is worth.
     Teacher,
+    /// The pixels of decoded images.
+    Decoded,
 }
 
 impl Kind {
@@ -39,6 +41,7 @@ impl Kind {
         match self {
             Kind::Proxy => "proxy",
             Kind::Teacher => "teacher",
+            Kind::Decoded => "decoded",
         }
     }
 }

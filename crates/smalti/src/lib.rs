@@ -16,6 +16,7 @@
 pub mod bench;
 pub mod cache;
 pub mod cli;
+mod decoded;
 pub mod demo;
 pub mod error;
 pub mod inspect;

@@ -1,5 +1,6 @@
 //! Opening what people point at: a training set with its layout, a test set whose classes are matched by name.
 
+use crate::decoded::{self, Wanted};
 use crate::error::failure;
 use crate::ui::{Ui, count};
 use anyhow::Result;
@@ -150,9 +151,10 @@ impl TrainSet {
     ///
     /// # Errors
     /// When an image changed since the scan.
-    pub fn load(&self, budget: &Budget) -> Result<ImageStore> {
+    pub fn load(&self, budget: &Budget, ui: &Ui) -> Result<ImageStore> {
         let wanted = rows(self.scanned.samples.usable(Split::Train), |class_id| class_id);
-        Ok(ImageStore::load(&self.scanned.source, &wanted, &self.layout, Fit::Whole, budget, &|_| ())?)
+        let wanted = Wanted { rows: &wanted, layout: &self.layout, fit: Fit::Whole };
+        decoded::load((&self.scanned.source, &self.scanned.samples), wanted, budget, &|_| (), ui)
     }
 }
 
@@ -230,6 +232,11 @@ impl TestSet {
         Ok(TestSet { scanned, split, class_ids })
     }
 
+    /// The hash of all images of its source.
+    pub fn hash(&self) -> String {
+        source_hash(&self.scanned.samples)
+    }
+
     /// The images that measure.
     pub fn usable(&self) -> impl Iterator<Item = &Sample> {
         self.scanned.samples.usable(self.split)
@@ -254,9 +261,10 @@ impl TestSet {
     ///
     /// # Errors
     /// When an image changed since the scan.
-    pub fn load(&self, size: u32, fit: Fit, budget: &Budget) -> Result<ImageStore> {
+    pub fn load(&self, size: u32, fit: Fit, budget: &Budget, ui: &Ui) -> Result<ImageStore> {
         let wanted = rows(self.usable(), |class_id| self.class_ids[class_id as usize]);
-        Ok(ImageStore::load(&self.scanned.source, &wanted, &Layout::new(1, size)?, fit, budget, &|_| ())?)
+        let wanted = Wanted { rows: &wanted, layout: &Layout::new(1, size)?, fit };
+        decoded::load((&self.scanned.source, &self.scanned.samples), wanted, budget, &|_| (), ui)
     }
 }
 

@@ -1,5 +1,7 @@
 //! Students: complete training settings, several seeds, and their summary.
 
+mod words;
+
 use crate::error::{unknown, usage};
 use crate::report::stats::mean_sd;
 use crate::sources::TrainSet;
@@ -16,10 +18,10 @@ use smalti_learn::labels::{LabelKind, Labels};
 use smalti_learn::mix::{MIXES, Mix};
 use smalti_learn::nets::{Network, full_name};
 use smalti_learn::optim::OptimiserSpec;
-use smalti_learn::protocols::{Batch, Constants, Crop, Duration, PROTOCOLS, Protocol};
+use smalti_learn::protocols::{Batch, Constants, Crop, Duration, ManyClasses, PROTOCOLS, Protocol};
 use smalti_learn::schedule::{Length, Rate};
 use smalti_learn::student::{self, Checks, StudentResult, Task};
-use smalti_learn::train::{TrainSpec, step_count};
+use smalti_learn::train::{StatisticsUpdate, TrainSpec, step_count};
 
 /// Training settings as far as they were given.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -61,6 +63,9 @@ pub struct Training {
     pub rate: Rate,
     /// Images per step.
     pub batch: Batch,
+    /// What more than 100 classes change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub many_classes: Option<ManyClasses>,
     /// How long.
     pub length: Duration,
     /// What a step sees.
@@ -77,6 +82,9 @@ pub struct Training {
     pub labels: LabelKind,
     /// How test images are fitted.
     pub fit: Fit,
+    /// How often a step moves the running statistics.
+    #[serde(default, skip_serializing_if = "StatisticsUpdate::is_plain")]
+    pub statistics: StatisticsUpdate,
     /// When students are measured besides after the last step.
     pub checks: Option<Checks>,
 }
@@ -156,6 +164,8 @@ impl TrainingRecipe {
             optimiser,
             rate: protocol.rate,
             batch,
+            // Who gives one of the two decides for every set.
+            many_classes: protocol.many_classes.filter(|_| self.batch.is_none() && self.learning_rate.is_none()),
             length,
             augment,
             crop,
@@ -164,6 +174,7 @@ impl TrainingRecipe {
             constants: protocol.constants,
             labels: protocol.labels,
             fit: protocol.fit,
+            statistics: protocol.statistics,
             // Checks are counted in epochs.
             checks: protocol.checks.filter(|_| !matches!(length, Duration::Fixed(Length::ImagesSeen(_)))),
         })
@@ -180,81 +191,34 @@ impl Training {
     pub fn spec(&self, name: &str, seed: u64, set: SetFacts) -> TrainSpec {
         TrainSpec {
             stage: format!("student {} on {name} seed {seed}", self.student),
-            optimiser: self.optimiser,
+            optimiser: self.many(set).map_or(self.optimiser, |many| many.optimiser),
             rate: self.rate,
-            batch: self.batch.of(set.images, set.classes),
+            batch: self.batch_of(set),
             length: self.length.of(set.images, set.classes),
             views: Views { augment: self.augment, range: self.crop.of(set.grid), distort: self.distort, seed },
             mix: self.mix,
             normalise: self.constants.of(set.classes, set.size),
+            statistics: self.statistics,
             seed,
         }
     }
 
+    fn many(&self, set: SetFacts) -> Option<ManyClasses> {
+        self.many_classes.filter(|_| set.classes > 100)
+    }
+
+    /// Images per step on a set.
+    pub fn batch_of(&self, set: SetFacts) -> u32 {
+        self.many(set).map_or_else(|| self.batch.of(set.images, set.classes), |many| many.batch)
+    }
+
     /// Images that a student sees on a set.
     pub fn images_seen(&self, set: SetFacts) -> u64 {
-        let batch = u64::from(self.batch.of(set.images, set.classes));
+        let batch = u64::from(self.batch_of(set));
         match self.length.of(set.images, set.classes) {
             Length::Epochs(epochs) => u64::from(epochs) * set.images as u64,
             Length::ImagesSeen(seen) => (seen / batch).max(1) * batch,
         }
-    }
-
-    fn describe_crops(&self) -> String {
-        let crops = if self.augment == Augment::None { "no crop".to_owned() } else { self.crop.describe() };
-        format!("{}, {crops}", self.augment.name())
-    }
-
-    /// How the views of a step are drawn, in words.
-    pub fn describe_views(&self) -> String {
-        format!("{}, then {}, mixing {}", self.describe_crops(), self.distort.name(), self.mix.describe())
-    }
-
-    /// The settings in words, for tables and pages.
-    pub fn describe(&self) -> Vec<(String, String)> {
-        let length = match self.length {
-            Duration::Minimax => {
-                "3,000, 2,000, 1,500, 1,000, 500 or 300 epochs for up to 1, 10, 50, 200, 500 and more images per class"
-                    .to_owned()
-            }
-            Duration::Fixed(Length::Epochs(epochs)) => format!("{epochs} epochs, learning rate changed per epoch"),
-            Duration::Fixed(Length::ImagesSeen(seen)) => {
-                format!("{} seen, learning rate changed per step", count(seen, "image"))
-            }
-        };
-        let optimiser = match self.optimiser {
-            OptimiserSpec::AdamW { learning_rate, weight_decay } => {
-                format!(
-                    "AdamW, learning rate {learning_rate}, weight decay {weight_decay} on weights of more than one dimension"
-                )
-            }
-            OptimiserSpec::Sgd { learning_rate, momentum, weight_decay } => {
-                format!("SGD, learning rate {learning_rate}, momentum {momentum}, weight decay {weight_decay}")
-            }
-        };
-        let checks = self.checks.map_or(String::new(), |checks| {
-            let from = 100.0 * checks.from;
-            format!("; besides, the best of every {} epochs from {from:.0} % on", checks.every)
-        });
-        let fit = match self.fit {
-            Fit::Whole => "whole test images resized",
-            Fit::Centre => "test images resized to size div 7 * 8, then the centre",
-            Fit::Cover => "the shorter side of test images resized to the size, then the centre",
-        };
-        [
-            ("protocol", self.protocol.clone()),
-            ("student", self.student.clone()),
-            ("optimiser", optimiser),
-            ("schedule", format!("{length}; {}", self.rate.describe())),
-            ("batch", self.batch.describe()),
-            ("augmentation", self.describe_crops()),
-            ("then", self.distort.name().to_owned()),
-            ("mixing", self.mix.describe()),
-            ("loss", self.labels.describe()),
-            ("measured", format!("{fit}, after the last step{checks}")),
-        ]
-        .map(|(name, value)| (name.to_owned(), value))
-        .to_vec()
     }
 }
 
@@ -386,6 +350,19 @@ mod tests {
 
     fn set(images: usize) -> SetFacts {
         SetFacts { images, classes: 10, grid: 1, size: 32 }
+    }
+
+    #[test]
+    fn minimax_has_other_numbers_beyond_100_classes() {
+        let recipe = TrainingRecipe { protocol: Some("minimax".into()), ..TrainingRecipe::default() };
+        let training = recipe.settle().expect("complete");
+        let of = |classes| {
+            let spec = training.spec("a", 0, SetFacts { classes, ..set(10 * classes) });
+            (spec.optimiser.learning_rate(), spec.batch)
+        };
+        assert_eq!((of(100), of(101)), ((0.01, 64), (0.1, 128)));
+        let own = TrainingRecipe { learning_rate: Some(0.05), ..recipe }.settle().expect("complete");
+        assert_eq!(own.spec("a", 0, SetFacts { classes: 101, ..set(1010) }).optimiser.learning_rate(), 0.05);
     }
 
     #[test]

@@ -69,7 +69,12 @@ impl TeacherFile {
         let network = full_name(&network);
         let name = format!("{network} {}", &said.blake3[..32]);
         let network = checkpoint::open(&self.path, &network, Shape { classes: own.len(), size }, engine)?;
-        Ok(Known { teacher: Teacher::new(network, columns), name })
+        let teacher = Teacher::new(network, columns);
+        let teacher = match said.constants {
+            Some(constants) => teacher.trained_with(constants),
+            None => teacher,
+        };
+        Ok(Known { teacher, name })
     }
 }
 
@@ -132,7 +137,19 @@ impl SoftSource {
                 Ok(Ready::Teacher(file.open(&set.classes, set.layout.size, engine, ui)?))
             }
             (LabelKind::Soft(_), SoftSource::Stored(dir)) => {
-                check_made_for(&SoftLabels::open(dir)?.header, set, dir)?;
+                let header = SoftLabels::open(dir)?.header;
+                check_made_for(&header, set, dir)?;
+                let views = training.describe_views();
+                if header.views != views {
+                    return Err(failure(
+                        format!(
+                            "the labels `{}` were made for other views ({}) than those asked for ({views})",
+                            dir.display(),
+                            header.views
+                        ),
+                        "give the --protocol, --augment, --crop-min and --mix they were made with, or make them again with `smalti relabel`",
+                    ));
+                }
                 Ok(Ready::Stored(dir.clone()))
             }
         }

@@ -97,6 +97,61 @@ fn protocols_budgets_all_images_and_foreign_sets_stand_in_one_table() {
     run(["bench", arg(&recipe), "--out", arg(&out), "--quiet"], 0);
     let after = std::fs::metadata(out.join("work/teacher.safetensors")).and_then(|m| m.modified()).expect("there");
     assert_eq!(before, after, "nothing is trained again");
+
+    let board = dir.path().join("board");
+    run(["report", arg(&out), "--tensorboard", arg(&board), "--quiet"], 0);
+    let files = std::fs::read_dir(&board).expect("a folder").map(|entry| entry.expect("an entry").path());
+    let sizes = files.map(|folder| std::fs::read(folder.join("events.out.tfevents.smalti")).expect("a file").len());
+    assert_eq!(sizes.filter(|&size| size > 100).count(), 18);
+}
+
+/// Tiles and contents of a set made elsewhere are its own: RDED's crops follow its grid, test images in it are pointed out, and it cannot be
+/// exchanged under cells that were made with it.
+#[test]
+fn a_foreign_set_brings_its_grid_and_stays_the_same() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let (recipe, out) = (prepare(dir.path()), dir.path().join("out"));
+    let own = RECIPE
+        .replace("ipc = [1, 2]\nseeds = 2", "ipc = [2]\nseeds = 1")
+        .replace("protocols = [\"small\", \"small-soft\"]", "protocols = [\"rded\"]")
+        .replace("batch = 20\ncrop-min = 0.3\n", "")
+        + "[[row]]\nname = \"leaky\"\nset = \"images/test\"\n";
+    std::fs::write(&recipe, own).expect("written");
+    let (_, stderr) = run(["bench", arg(&recipe), "--out", arg(&out)], 0);
+    assert!(stderr.contains("`leaky` shows 12 test images"), "{stderr}");
+    let crops: Vec<_> = cells(&out)
+        .iter()
+        .map(|cell| (cell["method"].as_str().unwrap_or_default().to_owned(), cell["crop_min"].as_f64()))
+        .collect();
+    let of = |name: &str| crops.iter().find(|(method, _)| method == name).and_then(|(_, crop)| *crop);
+    assert_eq!((of("random"), of("elsewhere")), (Some(1.0), Some(0.5)));
+
+    let set = dir.path().join("sets/mosaic-2");
+    let (source, seed) = (dir.path().join("images"), "7");
+    run(
+        [
+            "compress",
+            arg(&source),
+            "--preset",
+            "random-mosaic",
+            "--ipc",
+            "2",
+            "--size",
+            "24",
+            "--seed",
+            seed,
+            "--force",
+            "--out",
+            arg(&set),
+            "-q",
+        ],
+        0,
+    );
+    let cell = out.join("cells/elsewhere-ipc2-convnet-1_4-bn-rded-seed0.json");
+    std::fs::remove_file(&cell).expect("removed");
+    let (_, stderr) = run(["bench", arg(&recipe), "--out", arg(&out)], 1);
+    assert!(stderr.contains("set of elsewhere ipc 2") && stderr.contains("were made with"), "{stderr}");
+    assert!(!cell.exists());
 }
 
 #[test]

@@ -87,9 +87,14 @@ impl Builder {
         (inputs, outputs): (i64, i64),
         geometry: Geometry,
     ) -> ConvNorm {
-        let weight = self.kaiming(conv, (inputs, outputs), geometry);
-        let conv = Conv { weight, bias: None, geometry, kind: self.kind };
+        let conv = self.conv_kaiming_bare(conv, (inputs, outputs), geometry);
         ConvNorm { conv, norm: self.batch_norm(norm, outputs) }
+    }
+
+    /// The same weights without bias and norm.
+    pub fn conv_kaiming_bare(&mut self, name: &str, (inputs, outputs): (i64, i64), geometry: Geometry) -> Conv {
+        let weight = self.kaiming(name, (inputs, outputs), geometry);
+        Conv { weight, bias: None, geometry, kind: self.kind }
     }
 
     /// The same weights with a bias of 0 and no norm.

@@ -78,7 +78,7 @@ pub(super) struct Norm {
 
 impl Norm {
     /// [B, C, H, W] to the same; in training it moves the running statistics.
-    fn forward(&self, x: &Tensor, mode: Mode) -> Tensor {
+    pub fn forward(&self, x: &Tensor, mode: Mode) -> Tensor {
         let (scale, shift) = (Some(&self.scale), Some(&self.shift));
         match &self.statistics {
             Statistics::Batch { mean, variance } => {

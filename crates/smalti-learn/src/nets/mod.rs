@@ -7,6 +7,7 @@ mod layers;
 mod mobilenet;
 mod noise;
 mod resnet;
+mod resnet_ap;
 mod swin;
 
 pub use builder::{Param, Role};
@@ -45,7 +46,7 @@ pub struct Family {
 
 /// All families.
 pub const FAMILIES: &[Family] =
-    &[convnet::FAMILY, resnet::FAMILY, mobilenet::FAMILY, efficientnet::FAMILY, swin::FAMILY];
+    &[convnet::FAMILY, resnet::FAMILY, resnet_ap::FAMILY, mobilenet::FAMILY, efficientnet::FAMILY, swin::FAMILY];
 
 /// What the network must fit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -188,6 +189,9 @@ mod tests {
             ("resnet34", 21_289_802),
             ("resnet50", 23_528_522),
             ("resnet101", 42_520_650),
+            // One block per stage instead of two: 73,984 + 295,424 + 1,180,672 + 4,720,640 numbers less than the next.
+            ("resnet10-ap", 4_903_242),
+            ("resnet18-ap-bn", 11_181_642 - 3 * 64 * (49 - 9)),
             ("mobilenet_v2", 2_236_682),
             ("efficientnet_b0", 4_020_358),
             ("swin_t", 27_527_044),

@@ -1,6 +1,7 @@
 //! Cells: one method, budget, student and seed. A finished cell is a file; a rerun reads it and does nothing.
 
 use super::plan::{ALL, Plan, Row};
+use crate::report::tensorboard::Scalar;
 use crate::students::Training;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
@@ -119,12 +120,33 @@ pub fn groups(plan: &Plan) -> impl Iterator<Item = (&Row, &Training, u32)> {
     })
 }
 
+fn file_name(method: &str, ipc: u32, (student, protocol): (&str, &str), seed: u64) -> String {
+    let student = student.replace('/', "_");
+    format!("{method}-ipc{}-{student}-{protocol}-seed{seed}", budget_name(ipc))
+}
+
+impl Cell {
+    /// Its name in file names.
+    pub fn name(&self) -> String {
+        file_name(&self.method, self.ipc, (&self.student, &self.protocol), self.seed)
+    }
+
+    /// Its numbers by images seen, for TensorBoard.
+    pub fn scalars(&self) -> Vec<Scalar> {
+        let scalar = |tag: &str, step: u64, value: f64| Scalar { tag: tag.to_owned(), step, value: value as f32 };
+        let losses = self.history.curve.iter().map(|&(seen, loss)| scalar("loss/train", seen, loss));
+        let held = self.holdout_top1_percent.map(|percent| ("accuracy/holdout top-1", percent));
+        let measured = [("accuracy/test top-1", self.top1_percent), ("accuracy/test top-5", self.top5_percent)];
+        let last = measured.into_iter().chain(held);
+        losses.chain(last.map(|(tag, percent)| scalar(tag, self.history.images_seen, percent))).collect()
+    }
+}
+
 impl Job<'_> {
     /// Its name in file names.
     pub fn name(&self) -> String {
-        let student: String = self.training.student.chars().map(|c| if c == '/' { '_' } else { c }).collect();
-        let Job { row, training, seed, .. } = self;
-        format!("{}-ipc{}-{student}-{}-seed{seed}", row.name, budget_name(self.ipc), training.protocol)
+        let Job { row, training, .. } = self;
+        file_name(&row.name, self.ipc, (&training.student, &training.protocol), self.seed)
     }
 
     /// Its name for people.

@@ -5,7 +5,7 @@ use super::lab::Torch;
 use crate::stages::{self, Evidence, ProxyJob};
 use anyhow::Result;
 use smalti_data::tables::scores::write_scores;
-use smalti_select::{ClassFeatures, Metric, Needs};
+use smalti_select::{Basis, ClassFeatures, METRICS, Metric, Needs};
 use std::path::{Path, PathBuf};
 
 /// What the rule of a job decides by: from OUT/scores and the trace of the proxies, which are trained where something is missing.
@@ -20,6 +20,7 @@ pub(super) fn of(lab: &mut Torch, job: &Job) -> Result<Evidence> {
     with_proxies(lab, job.seed, |lab, folder, proxies| {
         let scores = match &making.metric {
             Some(metric) => {
+                pin_own(lab, metric)?;
                 make_scores(lab, folder, proxies)?;
                 Some(stages::given_scores(&file_of(folder, metric), &metric.name, Some(metric.hard))?)
             }
@@ -81,6 +82,14 @@ fn with_proxies<T>(
     };
     let folder = scores_folder(lab.out, seed);
     with(lab, &folder, &proxies)
+}
+
+/// A user's metric means the same in all cells of a folder.
+fn pin_own(lab: &Torch, metric: &Metric) -> Result<()> {
+    match (&metric.basis, METRICS.iter().any(|known| known.name == metric.name)) {
+        (Basis::Trace { sql, .. }, false) => lab.pin(&format!("metric {}", metric.name), sql),
+        _ => Ok(()),
+    }
 }
 
 /// Computes the metrics of the plan that lack their file, all in one pass over the trace.

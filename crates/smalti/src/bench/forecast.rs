@@ -165,7 +165,7 @@ fn proxies(
 /// Training images per second: one step to warm up, then steps for about [`WARM_UP`] seconds.
 fn rate(training: &Training, size: u32, classes: usize, engine: &Engine) -> Result<f64> {
     let facts = SetFacts { images: usize::MAX >> 8, classes, grid: 1, size };
-    let batch = training.batch.of(facts.images, classes).min(64) as usize;
+    let batch = training.batch_of(facts).min(64) as usize;
     let store = noise(batch.max(2), size);
     let facts = SetFacts { images: store.len(), ..facts };
     let test = noise(1, size);

@@ -2,9 +2,11 @@
 
 use super::cells::{Cell, Exam, Job, Seconds, budget_name};
 use super::evidence;
+use super::pins::pin;
 use super::plan::{IPC, Origin, Plan, PlannedTeacher};
 use super::runner::Lab;
 use crate::cache::{self, Cache, Kind};
+use crate::decoded::{self, Wanted};
 use crate::error::failure;
 use crate::pipeline::{Overwrite, make_set};
 use crate::report::bootstrap::Right;
@@ -85,6 +87,12 @@ impl<'a> Torch<'a> {
         Ok(RunLock::wait(&folder, &|| self.ui.say("wait", format!("another process works on {what}")))?)
     }
 
+    /// As [`pin`], while no other process does.
+    pub(super) fn pin(&self, name: &str, value: &str) -> Result<()> {
+        let _alone = self.alone("inputs")?;
+        pin(self.out, name, value)
+    }
+
     pub(super) fn images(&mut self) -> Result<&Images> {
         if self.images.is_none() {
             self.images = Some(self.open_images()?);
@@ -117,7 +125,10 @@ impl<'a> Torch<'a> {
         // The hold-out is made of training images and is fitted as they are.
         let holdout = match held.is_empty() {
             true => None,
-            false => Some(ImageStore::load(&source.source, &held, &layout, Fit::Whole, &budget(&work), &|_| ())?),
+            false => {
+                let wanted = Wanted { rows: &held, layout: &layout, fit: Fit::Whole };
+                Some(decoded::load((&source.source, &source.samples), wanted, &budget(&work), &|_| (), self.ui)?)
+            }
         };
         Ok(Images { source, test: Vec::new(), test_set, holdout })
     }
@@ -128,7 +139,7 @@ impl<'a> Torch<'a> {
         self.images()?;
         let images = self.images.as_mut().expect("opened a line above");
         if images.test.iter().all(|(known, _)| *known != fit) {
-            let store = images.test_set.load(size, fit, &budget(&work))?;
+            let store = images.test_set.load(size, fit, &budget(&work), self.ui)?;
             images.test.push((fit, store));
         }
         Ok(())
@@ -163,9 +174,10 @@ impl<'a> Torch<'a> {
         check_classes(&set.classes, images.source.source.classes(), &job.row.name)?;
         if let Origin::External { .. } = job.row.origin {
             images.warn_of_shown(&set, &job.row.name, ui);
+            self.pin(&format!("set of {} ipc {}", job.row.name, budget_name(job.ipc)), &set.hash())?;
         }
         Ok(Ingredients {
-            train: set.load(&budget(&scratch))?,
+            train: set.load(&budget(&scratch), ui)?,
             image_bytes: set.image_bytes,
             hard_label_bytes: set.label_bytes,
             seconds,
@@ -174,11 +186,12 @@ impl<'a> Torch<'a> {
 
     /// All training images but the hold-out.
     fn everything(&mut self) -> Result<Ingredients> {
-        let (size, work) = (self.plan.recipe.size, self.work());
+        let (size, work, ui) = (self.plan.recipe.size, self.work(), self.ui);
         let Images { source, .. } = self.images()?;
         let wanted = rows(source.samples.usable(Split::Train), |class_id| class_id);
         let layout = Layout::new(1, size)?;
-        let train = ImageStore::load(&source.source, &wanted, &layout, Fit::Whole, &budget(&work), &|_| ())?;
+        let wanted = Wanted { rows: &wanted, layout: &layout, fit: Fit::Whole };
+        let train = decoded::load((&source.source, &source.samples), wanted, &budget(&work), &|_| (), ui)?;
         let image_bytes = source.samples.usable(Split::Train).map(|sample| u64::from(sample.bytes)).sum();
         Ok(Ingredients { hard_label_bytes: train.len() as u64 * LABEL_BYTES, train, image_bytes, seconds: 0.0 })
     }
@@ -227,6 +240,16 @@ impl<'a> Torch<'a> {
         let (size, engine, ui) = (self.plan.recipe.size, self.engine, self.ui);
         let classes = self.images()?.source.source.classes().to_vec();
         let known: Known = file.open(&classes, size, &engine, ui)?;
+        let pinned = self.pin("teacher", &known.name);
+        match self.plan.teacher {
+            // Weights that were trained on another machine differ in their bits; each cell says whose words it learnt from.
+            Some(PlannedTeacher::Trained(_)) => {
+                if let Err(error) = pinned {
+                    ui.warn(format!("{error:#}"));
+                }
+            }
+            _ => pinned?,
+        }
         self.teacher = Some(Ready::Teacher(known));
         Ok(())
     }
@@ -244,7 +267,7 @@ impl<'a> Torch<'a> {
         if !path.exists() {
             self.load_test(training.fit)?;
             let all = self.everything()?;
-            let (engine, ui) = (self.engine, self.ui);
+            let (engine, ui, size) = (self.engine, self.ui, self.plan.recipe.size);
             let images = self.images()?;
             let classes = images.source.source.classes();
             let test = images.fitted(training.fit);
@@ -253,7 +276,8 @@ impl<'a> Torch<'a> {
             let report = serde_json::to_vec_pretty(&result)?;
             // The weights come last: with them the teacher is finished.
             files::write_bytes(&report_path, &report)?;
-            checkpoint::save(&network, classes, &path)?;
+            let constants = training.constants.of(classes.len(), size);
+            checkpoint::save(&network, classes, &constants, &path)?;
             files::write_bytes(&kept.join("teacher.safetensors"), &files::read(&path)?)?;
             files::write_bytes(&kept.join("teacher.json"), &report)?;
             let about = format!("teacher {} under {}", training.student, training.protocol);
@@ -267,7 +291,9 @@ impl<'a> Torch<'a> {
     fn teacher_key(&mut self, training: &Training) -> Result<String> {
         let (size, machine) = (self.plan.recipe.size, machine(&self.engine));
         let images = self.images()?;
-        Ok(cache::key(&("teacher 1", cache::train_hash(&images.source.samples), training, size, machine, program())))
+        let (images, measured) = (cache::train_hash(&images.source.samples), images.test_set.hash());
+        let classes = self.images()?.source.source.classes();
+        Ok(cache::key(&("teacher 2", images, measured, classes, training, size, machine, program())))
     }
 }
 

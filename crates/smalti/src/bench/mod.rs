@@ -6,6 +6,7 @@
 //! OUT/selections/*.parquet  what rules kept that compare features; with both a new machine needs no proxy
 //! OUT/holdout/*.json        accuracy on the hold-out, by which each row's crop range is chosen
 //! OUT/cells/*.json          one finished student on the test images; *.failed.txt why there is none
+//! OUT/inputs.json           what else the cells were made from: teacher, sets made elsewhere, own metrics
 //! OUT/teacher.json          what the teacher of soft labels is worth, where it was trained here
 //! OUT/results.csv, results.parquet, results.json, table.md, table.tex, plots/*.svg, report.html    derived from the cells
 //! OUT/work                  sets, traces, samples: large, can be made again
@@ -16,6 +17,7 @@ mod evidence;
 pub mod forecast;
 pub mod lab;
 pub mod page;
+mod pins;
 pub mod plan;
 pub mod recipe;
 pub mod results;
@@ -36,17 +38,24 @@ use std::path::{Path, PathBuf};
 /// # Errors
 /// When `out` belongs to another recipe; after all others are done, when a cell failed: its cause lies beside the cells.
 pub fn run(plan: &Plan, out: &Path, machine: lab::Machine, ui: &Ui) -> Result<Vec<Cell>> {
-    let alone = || RunLock::wait(&out.join("work/locks/results"), &|| ());
     {
-        let _alone = alone()?;
+        let _alone = alone(out)?;
         keep_recipe(&plan.recipe, out)?;
     }
     let mut lab = lab::Torch::open(plan, out, machine, ui)?;
     lab.complete_scores()?;
     let outcome = runner::run(plan, &mut lab, out, ui)?;
-    let _alone = alone()?;
+    let _alone = alone(out)?;
     write_results(plan, &outcome.cells, out)?;
     outcome.all_or_error()
+}
+
+/// Waits until no other process writes what is derived from the cells.
+///
+/// # Errors
+/// When the lock cannot be taken.
+pub fn alone(out: &Path) -> Result<RunLock> {
+    Ok(RunLock::wait(&out.join("work/locks/results"), &|| ())?)
 }
 
 /// Everything that is derived from the cells.

@@ -57,6 +57,9 @@ fn subtitle(plan: &Plan, cells: &[Cell]) -> String {
     format!("{about}Compressed to {what}{measured}.")
 }
 
+/// A sentence with more rows than this is not read.
+const READABLE: usize = 7;
+
 /// Results in words, setting by setting: the best row, then what every other row gains over the baseline.
 fn findings(table: &[TableRow], plan: &Plan) -> Vec<String> {
     let mut out = Vec::new();
@@ -66,11 +69,20 @@ fn findings(table: &[TableRow], plan: &Plan) -> Vec<String> {
         let at = if settings.len() > 1 { setting_words(best) } else { String::new() };
         let gain = best.gain.as_ref().map_or("no other row beats it".to_owned(), |gain| over(gain, &plan.baseline));
         out.push(format!("{at}{} is best with {:.1} % top-1: {gain}.", best.method, best.top1.mean));
-        let others = rows.iter().filter(|row| row.method != best.method && row.gain.is_some());
-        let list: Vec<String> =
-            others.map(|row| format!("{} {}", row.method, row.gain.as_ref().map_or(String::new(), short))).collect();
+        let mut others: Vec<_> = rows
+            .iter()
+            .filter(|row| row.method != best.method)
+            .filter_map(|row| Some((row, row.gain.as_ref()?)))
+            .collect();
+        let all = others.len();
+        if all > READABLE {
+            others.sort_by(|(_, a), (_, b)| b.mean.total_cmp(&a.mean));
+            others.truncate(READABLE);
+        }
+        let list: Vec<String> = others.iter().map(|(row, gain)| format!("{} {}", row.method, short(gain))).collect();
+        let rest = if all > READABLE { format!("; {} more are in the table", all - READABLE) } else { String::new() };
         if !list.is_empty() {
-            out.push(format!("{at}Over {}: {}.", plan.baseline, list.join("; ")));
+            out.push(format!("{at}Over {}: {}{rest}.", plan.baseline, list.join("; ")));
         }
     }
     out
@@ -185,10 +197,13 @@ fn warnings(plan: &Plan, table: &[TableRow]) -> Vec<String> {
         .map(|row| row.method.as_str())
         .collect();
     if !unclear.is_empty() {
+        let rows = match unclear.len() > READABLE {
+            true => format!("{} of {} rows", unclear.len(), table.len()),
+            false => unclear.join(", "),
+        };
         out.push(format!(
-            "The gain over {} of {} is within the spread over seeds; more `seeds` would tell.",
-            plan.baseline,
-            unclear.join(", ")
+            "The gain over {} of {rows} is within the spread over seeds; more `seeds` would tell.",
+            plan.baseline
         ));
     }
     out

@@ -8,7 +8,7 @@ use crate::students::{Training, TrainingRecipe};
 use crate::teachers::TeacherFile;
 use anyhow::Result;
 use smalti_learn::labels::LabelKind;
-use smalti_select::{Choice, Metric};
+use smalti_select::{Balance, Choice, Metric};
 use std::path::{Path, PathBuf};
 
 /// A checked recipe.
@@ -56,7 +56,7 @@ pub enum PlannedTeacher {
     /// A checkpoint.
     File(TeacherFile),
     /// A network that is trained on all training images first.
-    Trained(Training),
+    Trained(Box<Training>),
 }
 
 /// One method, complete.
@@ -124,6 +124,16 @@ impl Row {
     pub fn grid(&self) -> u32 {
         self.making().and_then(|making| making.recipe.grid).unwrap_or(1)
     }
+}
+
+/// What is kept, over what, and by what.
+fn describe_choice(choice: &Choice, metric: Option<&Metric>) -> String {
+    let about = choice.rule.about;
+    let over = match choice.balance {
+        Balance::Class => about.to_owned(),
+        Balance::Global => format!("{about}, over one pool of all classes instead"),
+    };
+    metric.map_or_else(|| over.clone(), |metric| format!("{over}, by {}", metric.name))
 }
 
 /// The preset of a row that is all training images.
@@ -208,6 +218,7 @@ impl BenchRecipe {
                 "give it a `name` of letters, digits and -_+. : it becomes a file name",
             ));
         }
+        self.check_keys(row, &name)?;
         let (origin, about, budgets) = match (row.preset.as_deref(), &row.set) {
             (Some(FULL), None) => (Origin::Full, "all training images as they are".to_owned(), vec![ALL]),
             (Some(name), None) => {
@@ -228,8 +239,32 @@ impl BenchRecipe {
                 return Err(usage(what, "remove one of the two"));
             }
         };
-        let seeds = row.seeds.unwrap_or(self.seeds).min(self.seeds);
+        let seeds = row.seeds.unwrap_or(self.seeds);
         Ok(Row { name, about, origin, budgets, seeds, trainings: self.trainings(row)? })
+    }
+
+    /// Refuses keys that a row would ignore.
+    fn check_keys(&self, row: &RowRecipe, name: &str) -> Result<()> {
+        let made = row.set.is_none() && row.preset.as_deref() != Some(FULL);
+        let given = [
+            ("grid", row.grid.is_some(), made),
+            ("metric", row.metric.is_some(), made),
+            ("rule", row.rule.is_some(), made),
+            ("hard-end", row.hard_end.is_some(), made),
+            ("class-map", row.class_map.is_some(), row.set.is_some()),
+            ("ipc", row.ipc.is_some(), row.set.as_ref().is_some_and(|set| !set.contains(IPC))),
+        ];
+        if let Some((key, ..)) = given.iter().find(|(_, given, means)| *given && !means) {
+            return Err(usage(format!("`{key}` means nothing in the row `{name}`"), "leave it out"));
+        }
+        match row.seeds {
+            Some(0) => Err(usage(format!("the row `{name}` has no seeds"), "give `seeds = 1`, or leave it out")),
+            Some(seeds) if seeds > self.seeds => Err(usage(
+                format!("the row `{name}` has {seeds} seeds, and the recipe {}", self.seeds),
+                "give the recipe as many; a row can have fewer",
+            )),
+            _ => Ok(()),
+        }
     }
 
     fn settle_making(&self, row: &RowRecipe, name: &str) -> Result<(Making, String)> {
@@ -251,7 +286,7 @@ impl BenchRecipe {
         let choice = smalti_select::rule(&settled.rule)?;
         let about = match (&row.rule, &row.metric) {
             (None, None) => preset.about.to_owned(),
-            _ => choice.rule.about.to_owned(),
+            _ => describe_choice(&choice, metric.as_ref()),
         };
         Ok((Making { recipe, metric, choice }, about))
     }
@@ -296,10 +331,18 @@ impl BenchRecipe {
                     classes: classes.as_ref().map(|list| folder.join(list)),
                 })))
             }
+            Some(TeacherRecipe { file: None, train: Some(_), network, classes })
+                if network.is_some() || classes.is_some() =>
+            {
+                Err(usage(
+                    "a teacher that is trained here has its network in `train`",
+                    "leave `network` and `classes` out",
+                ))
+            }
             Some(TeacherRecipe { file: None, train: Some(training), .. }) => {
                 let training = training.settle()?;
                 match training.labels {
-                    LabelKind::Hard => Ok(Some(PlannedTeacher::Trained(training))),
+                    LabelKind::Hard => Ok(Some(PlannedTeacher::Trained(Box::new(training)))),
                     LabelKind::Soft(_) => {
                         Err(usage("the teacher itself needs a teacher", "give it a protocol with hard labels"))
                     }

@@ -156,10 +156,12 @@ impl BenchRecipe {
         parse(&text).with_context(|| format!("in the recipe `{}`", path.display()))
     }
 
-    /// The first row that `other` has under the same name with other settings.
+    /// The first row that `other` has under the same name with other settings, but for the number of seeds.
     pub fn contradiction(&self, other: &BenchRecipe) -> Option<String> {
         let name = |row: &RowRecipe| row.name().unwrap_or_default().to_owned();
-        let differs = |row: &&RowRecipe| other.row.iter().any(|o| name(o) == name(row) && o != *row);
+        // More seeds are more cells of the same.
+        let settings = |row: &RowRecipe| RowRecipe { seeds: None, ..row.clone() };
+        let differs = |row: &&RowRecipe| other.row.iter().any(|o| name(o) == name(row) && settings(o) != settings(row));
         self.row.iter().find(differs).map(name)
     }
 
@@ -268,11 +270,25 @@ augment = "standard"
             ("min = [0.1, 0.5]", "min = [0.1, 1.5]"),
             ("augment = \"standard\"", "augment = \"standart\""),
             ("seeds = 2\n", "seeds = 2\nsead = 1\n"),
+            ("name = \"pca-uncut\"\npreset = \"pca\"", "preset = \"full\"\ngrid = 2"),
+            ("name = \"pca-uncut\"\npreset = \"pca\"", "name = \"b\"\nset = \"b\"\nmetric = \"el2n\""),
+            ("name = \"pca-uncut\"\npreset = \"pca\"", "name = \"b\"\npreset = \"pca\"\nipc = 2"),
+            ("name = \"pca-uncut\"", "name = \"b\"\nseeds = 0"),
+            ("name = \"pca-uncut\"", "name = \"b\"\nseeds = 3"),
         ] {
             let text = SMALL.replacen(from, to, 1);
             let error = parse::<BenchRecipe>(&text).and_then(|r| r.settle(Path::new("."))).expect_err(to);
             assert!(hint_of(&error).is_some(), "{to}: {error}");
         }
+    }
+
+    #[test]
+    fn rows_may_grow_by_seeds_and_not_change_otherwise() {
+        let of = |row: &str| parse::<BenchRecipe>(&SMALL.replace("name = \"pca-uncut\"", row)).expect("a recipe");
+        let before = of("name = \"pca-uncut\"\nseeds = 1");
+        assert_eq!(before.contradiction(&of("name = \"pca-uncut\"\nseeds = 2")), None);
+        let other = before.contradiction(&of("name = \"pca-uncut\"\ngrid = 3"));
+        assert_eq!(other.as_deref(), Some("pca-uncut"));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use crate::students::Training;
 use anyhow::Result;
 use arrow::array::{ArrayRef, Float64Array, RecordBatch, StringArray, UInt32Array, UInt64Array};
 use smalti_data::tables::write_table;
+use smalti_learn::augment::Augment;
 use smalti_learn::labels::LabelKind;
 use std::fmt::Write;
 use std::path::Path;
@@ -60,7 +61,10 @@ fn table_row(row: &Row, first: &Cell, cells: &[&Cell], baseline: &[&Cell]) -> Ta
         student: first.student.clone(),
         protocol: first.protocol.clone(),
         augment: first.augment.clone(),
-        crop: format!("{} to 1", first.crop_min),
+        crop: match first.augment == Augment::None.name() {
+            true => "none".to_owned(),
+            false => format!("{} to 1", first.crop_min),
+        },
         n: cells.len() as u32,
         top1: spread(|c| c.top1_percent),
         best_top1: (best.len() == cells.len()).then(|| mean_sd(&best)),

@@ -182,16 +182,26 @@ fn choose_crop(plan: &Plan, job: &Job, lab: &mut dyn Lab, out: &Path, ui: &Ui) -
         [only] => return Ok(only),
         _ => {}
     }
+    let of = |crop_min, seed| Job { seed, crop_min, ..job.clone() };
+    let all = || plan.crops.iter().flat_map(|&crop_min| (0..plan.crop_seeds).map(move |seed| of(crop_min, seed)));
+    // What another process works on comes last, so that two processes do not wait for each other student by student.
+    let mut elsewhere = Vec::new();
+    for job in all() {
+        if finish(&job, lab, out)? == Finished::Elsewhere {
+            elsewhere.push(job);
+        }
+    }
+    for job in elsewhere {
+        let _turn = claim_waiting(&job, out)?;
+        if job.finished(out)?.is_none() {
+            finish_claimed(&job, lab, out)?;
+        }
+    }
     let mut best = (plan.crops[0], f64::NEG_INFINITY);
     for &crop_min in &plan.crops {
         let mut sum = 0.0;
         for seed in 0..plan.crop_seeds {
-            let job = Job { seed, crop_min, ..job.clone() };
-            let _turn = claim_waiting(&job, out)?;
-            if job.finished(out)?.is_none() {
-                finish_claimed(&job, lab, out)?;
-            }
-            sum += job.finished(out)?.map_or(f64::NAN, |cell| cell.top1_percent);
+            sum += of(crop_min, seed).finished(out)?.map_or(f64::NAN, |cell| cell.top1_percent);
         }
         let mean = sum / plan.crop_seeds as f64;
         if mean > best.1 {

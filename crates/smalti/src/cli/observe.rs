@@ -40,7 +40,7 @@ pub(super) fn run(args: &args::Observe, form: Form, ui: &Ui) -> Result<Done> {
     for dir in &args.dirs {
         let set = TrainSet::open(dir, &args.columns.options(), args.size, ui)?;
         let known = args.teacher.file().open(&set.classes, set.layout.size, &engine, ui)?;
-        let store = set.load(&budget(&std::env::temp_dir()))?;
+        let store = set.load(&budget(&std::env::temp_dir()), ui)?;
         skipped += set.skipped();
         let name = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
         for crop_min in std::iter::once(None).chain(args.crops.iter().copied().map(Some)) {

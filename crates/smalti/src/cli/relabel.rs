@@ -46,7 +46,7 @@ pub(super) fn run(args: &args::Relabel, form: Form, ui: &Ui) -> Result<Done> {
     let Ready::Teacher(known) = SoftSource::Teacher(args.teacher.file()).open(&training, &set, &engine, ui)? else {
         unreachable!("a teacher was asked for");
     };
-    let store = set.load(&budget(&std::env::temp_dir()))?;
+    let store = set.load(&budget(&std::env::temp_dir()), ui)?;
     let job = Relabel { set: &set, training: &training, seed: args.seed, keep: args.keep, out: &args.out };
     let labels = job.run(&known, &store, &engine, ui)?;
     let written = Written {

@@ -3,6 +3,7 @@
 use super::{Done, Form, args, print, print_json};
 use crate::bench::{self, page};
 use crate::report::render;
+use crate::report::tensorboard::events;
 use crate::ui::Ui;
 use anyhow::Result;
 use serde_json::json;
@@ -13,11 +14,18 @@ Example: the page of a bench that is still running, as far as it is
 
 pub(super) fn run(args: &args::Report, form: Form, ui: &Ui) -> Result<Done> {
     let (plan, cells) = bench::reopen(&args.run)?;
+    let _alone = bench::alone(&args.run)?;
     let path = args.out.clone().unwrap_or_else(|| args.run.join("report.html"));
     match &args.out {
         None => bench::write_results(&plan, &cells, &args.run)?,
         Some(path) => {
             smalti_data::files::write_bytes(path, render(&page::build(&plan, &cells, &args.run)?)?.as_bytes())?
+        }
+    }
+    if let Some(folder) = &args.tensorboard {
+        for cell in &cells {
+            let file = folder.join(cell.name()).join("events.out.tfevents.smalti");
+            smalti_data::files::write_bytes(&file, &events(0.0, &cell.scalars()))?;
         }
     }
     ui.say("report", format!("{} cells", cells.len()));

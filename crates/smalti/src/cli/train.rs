@@ -3,6 +3,7 @@
 use super::args::SplitName;
 use super::{Done, Form, args, print, print_json};
 use crate::error::usage;
+use crate::report::stats::mean_sd;
 use crate::report::words::bytes;
 use crate::run::working_folder;
 use crate::sources::{TestSet, TrainSet, budget};
@@ -27,8 +28,8 @@ pub(super) fn run(args: &args::Train, form: Form, ui: &Ui) -> Result<Done> {
     let test = open_test(args, &train, ui)?;
     let engine = Engine::start(args.machine.precision.into(), args.machine.threads)?;
     let scratch = std::env::temp_dir();
-    let train_store = train.load(&budget(&scratch))?;
-    let test_store = test.load(train.layout.size, training.fit, &budget(&scratch))?;
+    let train_store = train.load(&budget(&scratch), ui)?;
+    let test_store = test.load(train.layout.size, training.fit, &budget(&scratch), ui)?;
     let facts = SetFacts::of(&train_store, train.classes.len());
     warn_of_few_steps(&training, facts, ui);
     let ready = args.soft_source().open(&training, &train, &engine, ui)?;
@@ -40,7 +41,7 @@ pub(super) fn run(args: &args::Train, form: Form, ui: &Ui) -> Result<Done> {
         let (result, network) = train_one(&name, &training, stores, &mut labels, seed, &engine, ui)?;
         runs.push(result);
         if let Some(path) = &args.save {
-            checkpoint::save(&network, &train.classes, path)?;
+            checkpoint::save(&network, &train.classes, &training.constants.of(facts.classes, facts.size), path)?;
         }
     }
     let label_bytes = ready.bytes(&training, facts, train.label_bytes)?;
@@ -90,6 +91,15 @@ fn text(name: &str, training: &Training, summary: &Summary) -> String {
         summary.runs.len(),
         count(summary.test_images, "test image")
     );
+    let best: Vec<f64> = summary.runs.iter().filter_map(|run| run.best_top1_percent).collect();
+    if !best.is_empty() {
+        let best = mean_sd(&best);
+        text.push_str(&format!(
+            "best of several measurements on the test images: {:.1}{} % (chosen on what it is measured on: no result)\n",
+            best.mean,
+            spread(best.sd)
+        ));
+    }
     let rate = summary.runs.iter().map(|r| r.images_per_second).sum::<f64>() / summary.runs.len() as f64;
     text.push_str(&format!(
         "trained on {}, {} of images and {} of labels, at {rate:.0} images/s ({}, {})\n",

@@ -4,6 +4,7 @@
 
 use super::Given;
 use crate::cache::{self, Cache, Kind};
+use crate::decoded::{self, Wanted};
 use crate::error::failure;
 use crate::pipeline::Request;
 use crate::recipe::{ProxySettings, Settings};
@@ -283,7 +284,8 @@ fn load(job: &ProxyJob, source: &Source, samples: &Samples, ui: &Ui) -> Result<I
     let bar = ui.progress("load", "images for the proxies", wanted.len() as u64, "images");
     let layout = Layout::new(1, job.proxy.size)?;
     let spool = job.trace.parent().unwrap_or(job.trace);
-    let store = ImageStore::load(source, &wanted, &layout, Fit::Whole, &budget(spool), &|n| bar.add(n))?;
+    let wanted = Wanted { rows: &wanted, layout: &layout, fit: Fit::Whole };
+    let store = decoded::load((source, samples), wanted, &budget(spool), &|n| bar.add(n), ui)?;
     bar.done();
     Ok(store)
 }

@@ -11,23 +11,35 @@ const FONT: f64 = 12.0;
 /// More points than this cannot be seen; longer curves are averaged in this many pieces.
 const POINTS: usize = 300;
 
+/// More lines than this cannot be told apart.
+const LINES: usize = 8;
+
 /// The figure, if a curve has two points to connect.
 pub fn figure(page: &Page, palette: &Palette) -> Option<Figure> {
     let curves: Vec<(&str, Vec<Point>)> =
         page.curves.iter().map(|curve| (curve.method.as_str(), points(curve))).collect();
-    let curves: Vec<_> = curves.into_iter().filter(|(_, points)| points.len() > 1).collect();
+    let mut curves: Vec<_> = curves.into_iter().filter(|(_, points)| points.len() > 1).collect();
+    let all = curves.len();
+    if all > LINES {
+        let shown = leading(page);
+        curves.retain(|(method, _)| shown.contains(method));
+    }
     if curves.is_empty() {
         return None;
     }
     let drawn = |row: &&crate::report::data::TableRow| curves.iter().any(|(method, _)| *method == row.method);
     let seeds = words::seeds_of(page.table.iter().filter(drawn).map(|row| row.n));
+    let chosen = match all > curves.len() {
+        true => format!(" The {} most accurate of {all} methods and {} are shown.", curves.len() - 1, page.baseline),
+        false => String::new(),
+    };
     let averaged = if page.curves.iter().any(|curve| curve.points.len() > POINTS) {
         format!(" Long curves are averaged in {POINTS} pieces.")
     } else {
         String::new()
     };
     let caption = format!(
-        "Training loss by images seen, on a logarithmic axis; each line is a mean over seeds ({seeds}), without an interval.{averaged} \
+        "Training loss by images seen, on a logarithmic axis; each line is a mean over seeds ({seeds}), without an interval.{chosen}{averaged} \
          Every method is fitted to its own images: a lower line means easier images or a closer fit, not a better result."
     );
     let panel = Panel {
@@ -36,6 +48,19 @@ pub fn figure(page: &Page, palette: &Palette) -> Option<Figure> {
         narrow: draw(&curves, palette, Room::Narrow),
     };
     Some(Figure { name: "loss", panels: vec![panel], caption })
+}
+
+/// The baseline and the methods with the highest accuracy.
+fn leading(page: &Page) -> Vec<&str> {
+    let mut rows: Vec<_> = page.table.iter().filter(|row| row.method != page.baseline).collect();
+    rows.sort_by(|a, b| b.top1.mean.total_cmp(&a.top1.mean));
+    let mut shown = vec![page.baseline.as_str()];
+    for row in rows {
+        if shown.len() < LINES && !shown.contains(&row.method.as_str()) {
+            shown.push(&row.method);
+        }
+    }
+    shown
 }
 
 /// What can be drawn of a curve: positive and finite, in order, not more than [`POINTS`].

@@ -1,0 +1,187 @@
+//! Flags of the commands that train, teach and observe.
+
+use super::{Columns, Machine, SplitName};
+use crate::teachers::{SoftSource, TeacherFile};
+use clap::Args;
+use std::path::PathBuf;
+
+/// `smalti train`.
+#[derive(Debug, Args)]
+pub struct Train {
+    /// A compressed set, or any labelled set
+    #[arg(value_name = "DIR")]
+    pub dir: PathBuf,
+    /// Labelled images to measure on; its test part where it has one, else all of it
+    #[arg(long, value_name = "SRC", help_heading = "Data")]
+    pub test: PathBuf,
+    /// Measure on the test part, or on what `compress --holdout` kept out of SRC
+    #[arg(long, value_enum, default_value = "test", help_heading = "Data")]
+    pub split: SplitName,
+    #[command(flatten)]
+    pub columns: Columns,
+    /// Side of the images in pixels [default: as stored, at most 224]
+    #[arg(long, value_name = "PX", help_heading = "Data")]
+    pub size: Option<u32>,
+
+    /// Network; `smalti methods` lists them [default: resnet18]
+    #[arg(long, value_name = "NAME", help_heading = "Training")]
+    pub student: Option<String>,
+    /// Named settings; `smalti methods` prints them in full [default: hard]
+    #[arg(long, value_name = "NAME", help_heading = "Training")]
+    pub protocol: Option<String>,
+    /// What a step sees: constrained (inside one tile), standard (anywhere), shuffled (tiles rearranged), none [default: the protocol's]
+    #[arg(long, value_name = "HOW", help_heading = "Training")]
+    pub augment: Option<String>,
+    /// Images to train on in all, repeats counted [default: the protocol's]
+    #[arg(long, value_name = "N", help_heading = "Training")]
+    pub images_seen: Option<u64>,
+    /// Passes over the set, instead of --images-seen
+    #[arg(long, value_name = "N", help_heading = "Training")]
+    pub epochs: Option<u32>,
+    /// Images per step [default: the protocol's]
+    #[arg(long, value_name = "N", help_heading = "Training")]
+    pub batch: Option<u32>,
+    /// Peak learning rate [default: the protocol's]
+    #[arg(long, value_name = "RATE", help_heading = "Training")]
+    pub learning_rate: Option<f64>,
+    /// Smallest area of a crop, as a part of its tile or image [default: the protocol's]
+    #[arg(long, value_name = "PART", help_heading = "Training")]
+    pub crop_min: Option<f64>,
+    /// What happens to a view after crop and flip: none, jitter, dsa, cutout [default: the protocol's]
+    #[arg(long, value_name = "HOW", help_heading = "Training")]
+    pub distort: Option<String>,
+    /// How the images of a step are mixed: none, cutmix, mixup [default: the protocol's]
+    #[arg(long, value_name = "HOW", help_heading = "Training")]
+    pub mix: Option<String>,
+    #[command(flatten)]
+    pub teacher: Teacher,
+    /// Learn from labels that `smalti relabel` stored
+    #[arg(long, value_name = "DIR", conflicts_with = "teacher", help_heading = "Soft labels")]
+    pub labels: Option<PathBuf>,
+    /// Students to train; mean and spread are over them
+    #[arg(long, value_name = "N", default_value_t = 3, help_heading = "Training")]
+    pub seeds: u64,
+    /// Seed of the first student
+    #[arg(long, value_name = "S", default_value_t = 0, help_heading = "Training")]
+    pub seed: u64,
+    /// Save the last student's weights (safetensors, torchvision's names)
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    pub save: Option<PathBuf>,
+    #[command(flatten)]
+    pub machine: Machine,
+}
+
+impl Train {
+    /// Where soft labels come from.
+    pub fn soft_source(&self) -> SoftSource {
+        match (&self.teacher.teacher, &self.labels) {
+            (Some(_), _) => SoftSource::Teacher(self.teacher.file()),
+            (None, Some(dir)) => SoftSource::Stored(dir.clone()),
+            (None, None) => SoftSource::None,
+        }
+    }
+}
+
+/// The network that soft labels come from.
+#[derive(Debug, Args)]
+pub struct Teacher {
+    /// A network's weights (safetensors), as `smalti train --save` writes them
+    #[arg(long, value_name = "FILE", help_heading = "Soft labels")]
+    pub teacher: Option<PathBuf>,
+    /// Its network, where the file does not say it
+    #[arg(long, value_name = "NAME", help_heading = "Soft labels")]
+    pub teacher_network: Option<String>,
+    /// Its classes in the order of its logits, one a line, where the file does not say them
+    #[arg(long, value_name = "FILE", help_heading = "Soft labels")]
+    pub teacher_classes: Option<PathBuf>,
+}
+
+impl Teacher {
+    /// The checkpoint; of an empty path where none was given.
+    pub fn file(&self) -> TeacherFile {
+        TeacherFile {
+            path: self.teacher.clone().unwrap_or_default(),
+            network: self.teacher_network.clone(),
+            classes: self.teacher_classes.clone(),
+        }
+    }
+}
+
+/// `smalti relabel`.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("who").arg("teacher").required(true))]
+pub struct Relabel {
+    /// A compressed set, or any labelled set
+    #[arg(value_name = "DIR")]
+    pub dir: PathBuf,
+    #[command(flatten)]
+    pub teacher: Teacher,
+    #[command(flatten)]
+    pub columns: Columns,
+    /// Side of the images in pixels [default: as stored, at most 224]
+    #[arg(long, value_name = "PX", help_heading = "Data")]
+    pub size: Option<u32>,
+
+    /// How students will be trained; `smalti methods` prints it in full
+    #[arg(long, value_name = "NAME", default_value = "soft", help_heading = "Training")]
+    pub protocol: String,
+    /// What a step sees [default: the protocol's]
+    #[arg(long, value_name = "HOW", help_heading = "Training")]
+    pub augment: Option<String>,
+    /// Images to train on in all, repeats counted [default: the protocol's]
+    #[arg(long, value_name = "N", help_heading = "Training")]
+    pub images_seen: Option<u64>,
+    /// Passes over the set, instead of --images-seen
+    #[arg(long, value_name = "N", help_heading = "Training")]
+    pub epochs: Option<u32>,
+    /// Images per step [default: the protocol's]
+    #[arg(long, value_name = "N", help_heading = "Training")]
+    pub batch: Option<u32>,
+    /// Smallest area of a crop, as a part of its tile or image [default: the protocol's]
+    #[arg(long, value_name = "PART", help_heading = "Training")]
+    pub crop_min: Option<f64>,
+    /// What happens to a view after crop and flip: none, jitter, dsa, cutout [default: the protocol's]
+    #[arg(long, value_name = "HOW", help_heading = "Training")]
+    pub distort: Option<String>,
+    /// How the images of a step are mixed: none, cutmix, mixup [default: the protocol's]
+    #[arg(long, value_name = "HOW", help_heading = "Training")]
+    pub mix: Option<String>,
+    /// Part of the labels that is kept; students draw from them [0.025 is LPLD's 40x]
+    #[arg(long, value_name = "PART", default_value_t = 1.0, help_heading = "Soft labels")]
+    pub keep: f64,
+    /// Seed of order, views and mixing
+    #[arg(long, value_name = "S", default_value_t = 0, help_heading = "Soft labels")]
+    pub seed: u64,
+    /// Folder for the labels
+    #[arg(long, value_name = "DIR", help_heading = "Output")]
+    pub out: PathBuf,
+    #[command(flatten)]
+    pub machine: Machine,
+}
+
+/// `smalti observe`.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("observer").arg("teacher").required(true))]
+pub struct Observe {
+    /// Compressed or any labelled sets
+    #[arg(value_name = "DIR", required = true)]
+    pub dirs: Vec<PathBuf>,
+    #[command(flatten)]
+    pub teacher: Teacher,
+    #[command(flatten)]
+    pub columns: Columns,
+    /// Side of the images in pixels [default: as stored, at most 224]
+    #[arg(long, value_name = "PX", help_heading = "Data")]
+    pub size: Option<u32>,
+    /// Smallest areas of random crops under which they are observed too, as parts of the image
+    #[arg(long, value_name = "PART", value_delimiter = ',', help_heading = "Views")]
+    pub crops: Vec<f64>,
+    /// Random views of each image
+    #[arg(long, value_name = "N", default_value_t = 10, help_heading = "Views")]
+    pub views: u32,
+    /// Seed of the views
+    #[arg(long, value_name = "S", default_value_t = 0, help_heading = "Views")]
+    pub seed: u64,
+    #[command(flatten)]
+    pub machine: Machine,
+}
