@@ -5,8 +5,10 @@ use super::plan::{ALL, Plan, Row};
 use super::results;
 use crate::report::words::gain as gain_words;
 use crate::report::{ClassBar, Clear, Curve, Gain, Page, TableRow};
+use crate::students::Training;
 use crate::ui::count;
 use anyhow::Result;
+use std::collections::HashSet;
 use std::path::Path;
 
 mod pictures;
@@ -66,6 +68,10 @@ fn findings(table: &[TableRow], plan: &Plan) -> Vec<String> {
     let settings: Vec<&[TableRow]> = table.chunk_by(TableRow::same_setting).collect();
     for rows in &settings {
         let Some(best) = rows.iter().max_by(|a, b| a.top1.mean.total_cmp(&b.top1.mean)) else { continue };
+        if best.ipc == ALL {
+            out.push(format!("{}{:.1} % top-1.", setting_words(best), best.top1.mean));
+            continue;
+        }
         let at = if settings.len() > 1 { setting_words(best) } else { String::new() };
         let gain = best.gain.as_ref().map_or("no other row beats it".to_owned(), |gain| over(gain, &plan.baseline));
         out.push(format!("{at}{} is best with {:.1} % top-1: {gain}.", best.method, best.top1.mean));
@@ -124,6 +130,7 @@ fn curve(cells: &[Cell], row: &Row, ipc: u32) -> Option<Curve> {
 
 fn class_bars(plan: &Plan, cells: &[Cell], ipc: u32, classes: &[String]) -> Vec<ClassBar> {
     let value = |row: &Row, class: usize| {
+        let ipc = if row.budgets.contains(&ALL) { ALL } else { ipc };
         let of_row = results::cells_of(cells, &row.name, &row.trainings[0], ipc);
         let known: Vec<f64> =
             of_row.iter().filter_map(|c| c.class_top1_percent.get(class).copied().flatten()).collect();
@@ -136,12 +143,28 @@ fn class_bars(plan: &Plan, cells: &[Cell], ipc: u32, classes: &[String]) -> Vec<
     classes.iter().enumerate().map(bar).collect()
 }
 
+/// Settings that name a training.
+const NAMES: [&str; 2] = ["protocol", "student"];
+
 fn protocol(plan: &Plan) -> Vec<(String, String)> {
-    let mut list = Vec::new();
-    let several = plan.rows[0].trainings.len() > 1;
-    for training in &plan.rows[0].trainings {
-        let setting = if several { format!("{}, {}: ", training.student, training.protocol) } else { String::new() };
-        list.extend(training.describe().into_iter().map(|(name, value)| (format!("{setting}{name}"), value)));
+    let trainings = &plan.rows[0].trainings;
+    let all: Vec<Vec<(String, String)>> = trainings.iter().map(Training::describe).collect();
+    // What all students share is said once.
+    let shared = |at: usize| all.iter().all(|settings| settings[at] == all[0][at]);
+    let mut list: Vec<_> = (0..all[0].len()).filter(|&at| shared(at)).map(|at| all[0][at].clone()).collect();
+    for name in NAMES {
+        let mut values: Vec<&str> =
+            all.iter().flatten().filter(|(key, _)| key == name).map(|(_, v)| v.as_str()).collect();
+        let mut known = HashSet::new();
+        values.retain(|value| known.insert(*value));
+        if values.len() > 1 {
+            list.push((format!("{name}s"), values.join(", ")));
+        }
+    }
+    for (training, settings) in trainings.iter().zip(&all) {
+        let setting = format!("{}, {}", training.student, training.protocol);
+        let own = settings.iter().enumerate().filter(|(at, (name, _))| !shared(*at) && !NAMES.contains(&name.as_str()));
+        list.extend(own.map(|(_, (name, value))| (format!("{setting}: {name}"), value.clone())));
     }
     if plan.crops.len() > 1 {
         let ranges: Vec<String> = plan.crops.iter().map(f64::to_string).collect();
@@ -191,18 +214,22 @@ fn warnings(plan: &Plan, table: &[TableRow]) -> Vec<String> {
     if plan.recipe.seeds < 3 {
         out.push("Fewer than three seeds: no spread here can be trusted. Set `seeds = 3` or more.".to_owned());
     }
-    let unclear: Vec<&str> = table
+    let mut unclear: Vec<&str> = table
         .iter()
         .filter(|row| row.gain.as_ref().is_some_and(|gain| gain.clear == Clear::NoClearDifference))
         .map(|row| row.method.as_str())
         .collect();
+    let several = table.windows(2).any(|pair| !pair[0].same_setting(&pair[1]));
+    let somewhere = if several { " in some setting" } else { "" };
+    let mut known = HashSet::new();
+    unclear.retain(|method| known.insert(*method));
     if !unclear.is_empty() {
         let rows = match unclear.len() > READABLE {
-            true => format!("{} of {} rows", unclear.len(), table.len()),
+            true => format!("{} of {} methods", unclear.len(), plan.rows.len()),
             false => unclear.join(", "),
         };
         out.push(format!(
-            "The gain over {} of {rows} is within the spread over seeds; more `seeds` would tell.",
+            "The gain over {} of {rows} is within the spread over seeds{somewhere}; more `seeds` would tell.",
             plan.baseline
         ));
     }

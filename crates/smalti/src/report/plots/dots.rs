@@ -50,7 +50,11 @@ fn groups<'a>(rows: &[&'a TableRow]) -> Vec<(String, Vec<&'a TableRow>)> {
 fn heading(rows: &[&TableRow], row: &TableRow) -> String {
     let mut parts = Vec::new();
     if rows.iter().any(|other| other.ipc != row.ipc) {
-        parts.push(format!("IPC {}", words::thousands(row.ipc.into())));
+        parts.push(match row.ipc {
+            // The row of all training images.
+            0 => "all images".to_owned(),
+            ipc => format!("IPC {}", words::thousands(ipc.into())),
+        });
     }
     if rows.iter().any(|other| other.student != row.student) {
         parts.push(row.student.clone());
