@@ -33,6 +33,10 @@ pub enum Stage {
     Labels = 12,
     /// Colours, holes and turns of views; an epoch of u32::MAX keys what a step draws once.
     Distort = 13,
+    /// The first pixels of distilled images, and how each iteration looks at them; the epoch is the iteration.
+    Recover = 14,
+    /// Crops among which a distillation method chooses.
+    Crops = 15,
 }
 
 /// One stream of random numbers.

@@ -9,6 +9,7 @@
 //! | the one loop, and passes without gradients | [`train`](mod@train), [`inference`] |
 //! | their two users | [`proxy`], [`student`] |
 //! | published and scaled recipes | [`protocols`] |
+//! | pixels moved until a network sees its classes and statistics in them | [`recover`] |
 
 pub mod augment;
 pub mod batch;
@@ -25,6 +26,7 @@ pub mod observe;
 pub mod optim;
 pub mod protocols;
 pub mod proxy;
+pub mod recover;
 pub mod schedule;
 pub mod sight;
 pub mod student;

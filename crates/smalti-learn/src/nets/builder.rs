@@ -2,6 +2,7 @@
 
 use super::layers::{Conv, ConvNorm, Geometry, LayerNorm, Linear, Norm, Statistics, channels_last};
 use super::noise::{Dropout, Noise};
+use super::taps::Taps;
 use crate::engine::Engine;
 use rayon::prelude::*;
 use smalti_data::random::{Stage, Stream};
@@ -41,11 +42,20 @@ pub struct Param {
 /// Numbers of a parameter that share one stream. Part of the format of a seed: another value gives other weights.
 const DRAWN_TOGETHER: usize = 1 << 14;
 
+/// What a network is made of besides its layers.
+pub(super) struct Parts {
+    pub params: Vec<Param>,
+    pub buffers: Vec<(String, Tensor)>,
+    pub noise: Rc<Noise>,
+    pub taps: Rc<Taps>,
+}
+
 /// Collects parameters while a network is put together.
 pub(super) struct Builder {
     params: Vec<Param>,
     buffers: Vec<(String, Tensor)>,
     noise: Rc<Noise>,
+    taps: Rc<Taps>,
     seed: u64,
     device: Device,
     kind: Kind,
@@ -54,11 +64,12 @@ pub(super) struct Builder {
 impl Builder {
     pub fn new(seed: u64, engine: &Engine) -> Builder {
         let noise = Rc::new(Noise::new(seed));
-        Builder { params: Vec::new(), buffers: Vec::new(), noise, seed, device: engine.device, kind: engine.kind }
+        let taps = Rc::new(Taps::default());
+        Builder { params: Vec::new(), buffers: Vec::new(), noise, taps, seed, device: engine.device, kind: engine.kind }
     }
 
-    pub fn finish(self) -> (Vec<Param>, Vec<(String, Tensor)>, Rc<Noise>) {
-        (self.params, self.buffers, self.noise)
+    pub fn finish(self) -> Parts {
+        Parts { params: self.params, buffers: self.buffers, noise: self.noise, taps: self.taps }
     }
 
     /// Numbers for the next parameter; its streams are keyed by (seed, part, number of the parameter).
@@ -189,7 +200,8 @@ impl Builder {
         let variance = Tensor::ones([channels], options);
         self.buffers.push((format!("{name}.running_mean"), mean.shallow_clone()));
         self.buffers.push((format!("{name}.running_var"), variance.shallow_clone()));
-        Norm { scale, shift, statistics: Statistics::Batch { mean, variance } }
+        let (number, taps) = (self.taps.number(), self.taps.clone());
+        Norm { scale, shift, statistics: Statistics::Batch { mean, variance, number, taps } }
     }
 
     /// Normalisation of each image and channel on its own, with scale and shift (GroupNorm with one channel per group).

@@ -1,6 +1,8 @@
 //! Layers: forward passes over parameters that the builder made.
 
 use super::Mode;
+use super::taps::Taps;
+use std::rc::Rc;
 use tch::{Kind, Tensor};
 
 const EPSILON: f64 = 1e-5;
@@ -64,7 +66,7 @@ impl Linear {
 /// What a normalisation averages over.
 pub(super) enum Statistics {
     /// The batch in training, these running statistics `[C]` in evaluation.
-    Batch { mean: Tensor, variance: Tensor },
+    Batch { mean: Tensor, variance: Tensor, number: usize, taps: Rc<Taps> },
     /// Each image and channel on its own.
     Instance { channels: i64 },
 }
@@ -81,7 +83,8 @@ impl Norm {
     pub fn forward(&self, x: &Tensor, mode: Mode) -> Tensor {
         let (scale, shift) = (Some(&self.scale), Some(&self.shift));
         match &self.statistics {
-            Statistics::Batch { mean, variance } => {
+            Statistics::Batch { mean, variance, number, taps } => {
+                taps.hear(*number, x);
                 let train = mode == Mode::Train;
                 assert!(
                     !train || x.numel() as i64 > x.size()[1],
@@ -118,7 +121,9 @@ impl ConvNorm {
     /// [B, I, H, W] to [B, O, H', W'], in the engine's kind.
     pub fn forward(&self, x: &Tensor, mode: Mode) -> Tensor {
         match (mode, &self.norm.statistics) {
-            (Mode::Eval, Statistics::Batch { mean, variance }) => self.folded(x, mean, variance),
+            (Mode::Eval, Statistics::Batch { mean, variance, taps, .. }) if !taps.is_open() => {
+                self.folded(x, mean, variance)
+            }
             _ => self.norm.forward(&self.conv.forward(x), mode),
         }
     }
@@ -165,7 +170,7 @@ mod tests {
         let mut builder = Builder::new(1, engine);
         let conv = builder.conv_default("conv", 8, 16, PLAIN);
         let norm = norm(&mut builder, "norm", 16);
-        let params = builder.finish().0.into_iter().map(|p| p.tensor).collect();
+        let params = builder.finish().params.into_iter().map(|p| p.tensor).collect();
         (ConvNorm { conv, norm }, params)
     }
 

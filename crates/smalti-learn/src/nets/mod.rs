@@ -9,17 +9,20 @@ mod noise;
 mod resnet;
 mod resnet_ap;
 mod swin;
+mod taps;
 
 pub use builder::{Param, Role};
 pub(crate) use layers::channels_last;
 pub use noise::NoiseStrength;
+pub use taps::{Over, Seen};
 
 use crate::engine::Engine;
 use crate::error::{Error, Result};
-use builder::Builder;
+use builder::{Builder, Parts};
 use noise::Noise;
 use smalti_data::store::ImageStore;
 use std::rc::Rc;
+use taps::Taps;
 use tch::{Kind, Tensor};
 
 /// Whether normalisation uses the batch (and updates running statistics) or the running statistics.
@@ -83,6 +86,7 @@ pub struct Network {
     buffers: Vec<(String, Tensor)>,
     body: Box<dyn Body>,
     noise: Rc<Noise>,
+    taps: Rc<Taps>,
     kind: Kind,
 }
 
@@ -102,8 +106,8 @@ impl Network {
             let names: Vec<_> = FAMILIES.iter().map(|f| f.grammar).collect();
             Error::input(format!("there is no network `{name}` for {} px", shape.size), names.join("; "))
         })?;
-        let (params, buffers, noise) = builder.finish();
-        Ok(Network { name: full_name(name), shape, params, buffers, body, noise, kind: engine.kind })
+        let Parts { params, buffers, noise, taps } = builder.finish();
+        Ok(Network { name: full_name(name), shape, params, buffers, body, noise, taps, kind: engine.kind })
     }
 
     /// Whether dropout and stochastic depth leave anything out in training; they do until told otherwise.
@@ -119,6 +123,22 @@ impl Network {
     /// Running statistics by name, in definition order.
     pub fn buffers(&self) -> &[(String, Tensor)] {
         &self.buffers
+    }
+
+    /// Running mean and variance of every batch norm, each `[C]`, in definition order.
+    pub fn norms(&self) -> Vec<(Tensor, Tensor)> {
+        let of = |ending: &'static str| {
+            self.buffers
+                .iter()
+                .filter(move |(name, _)| name.ends_with(ending))
+                .map(|(_, tensor)| tensor.shallow_clone())
+        };
+        of("running_mean").zip(of("running_var")).collect()
+    }
+
+    /// A pass under running statistics, and what every batch norm sees in it.
+    pub fn forward_heard(&self, images: &Tensor, over: Over) -> (Output, Vec<Seen>) {
+        self.taps.listen(over, || self.forward(images, Mode::Eval))
     }
 
     /// Number of trainable numbers.

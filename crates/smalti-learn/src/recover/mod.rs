@@ -1,0 +1,202 @@
+//! Recover: pixels that are moved until a trained network sees its classes and its own statistics in them.
+//!
+//! SRe2L (arXiv 2306.13092) and what grew out of it: CDA (arXiv 2311.18838) changes the crops over time, LPLD (arXiv 2410.15919) matches the statistics
+//! of one class, DWA (arXiv 2409.17612) moves the network's weights before each batch.
+
+mod adam;
+mod matching;
+mod nudge;
+mod views;
+
+pub use matching::{ClassStatistics, Targets};
+pub use nudge::Nudge;
+pub use views::{Curriculum, Jitter, Look};
+
+use crate::batch::Normalise;
+use crate::engine::Engine;
+use crate::error::{Error, Result, guard};
+use crate::nets::{Network, Over};
+use crate::schedule::Rate;
+use adam::Adam;
+use matching::distance;
+use smalti_data::Rgb;
+use smalti_data::random::{Stage, Stream};
+use tch::{Kind, Tensor};
+use views::View;
+
+/// How pixels are moved.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct RecoverSpec {
+    /// Steps of Adam per batch of images.
+    pub iterations: u32,
+    /// Its peak learning rate, in normalised pixels; half a cosine to 0, step by step.
+    pub learning_rate: f64,
+    /// Weight of the statistics beside the cross-entropy.
+    pub statistics: f64,
+    /// Weight of the first norm among the norms.
+    pub first_norm: f64,
+    /// Weight of variances beside means.
+    pub variance: f64,
+    /// How the images are looked at.
+    pub look: Look,
+    /// How the network is moved before each batch.
+    pub nudge: Option<Nudge>,
+}
+
+/// A batch of images to be made.
+#[derive(Clone, Copy)]
+pub struct Batch<'a> {
+    /// Name used in errors: `sre2l block 3`.
+    pub stage: &'a str,
+    /// One class per image.
+    pub labels: &'a [u32],
+    /// What is matched.
+    pub targets: &'a Targets,
+    /// Where the pixels start, [B, 3, S, S] normalised; noise where none is given.
+    pub start: Option<&'a Tensor>,
+    /// Key of noise and views.
+    pub seed: u64,
+    /// Number of this batch, which has draws of its own.
+    pub number: u32,
+}
+
+/// Moves a batch of images, and returns them normalised, [B, 3, S, S]. `progress` is called with the number of images of each step. The network
+/// is the same afterwards.
+///
+/// # Errors
+/// [`Error::Input`] for a network without batch norms or with other ones than the targets; [`Error::Diverged`] when the loss stops being a
+/// number; libtorch's refusal with the stage's name.
+pub fn recover(
+    network: &Network,
+    batch: &Batch,
+    spec: &RecoverSpec,
+    normalise: &Normalise,
+    engine: &Engine,
+    progress: &dyn Fn(u64),
+) -> Result<Tensor> {
+    batch.targets.check(network, batch.stage)?;
+    guard(batch.stage, || {
+        let start = match batch.start {
+            Some(start) => start.to_device(engine.device).to_kind(Kind::Float).copy(),
+            None => noise(batch, network.shape.size, engine),
+        };
+        let labels = labels_of(batch.labels, engine);
+        let mut pixels = start.set_requires_grad(true);
+        let mut adam = Adam::new(&pixels);
+        let bounds = Bounds::of(normalise, engine);
+        let view = |iteration: u32| {
+            View::draw(&spec.look, network.shape.size, part(iteration, spec), stream(batch, iteration))
+        };
+        let moved = spec.nudge.as_ref().map(|nudge| nudge.apply(network, &view(0).of(&pixels.detach()), &labels));
+        let result = steps(network, batch, spec, (&mut pixels, &mut adam), &bounds, &labels, &view, progress);
+        if let Some(moved) = moved {
+            moved.undo();
+        }
+        result?;
+        Ok(pixels.detach())
+    })
+}
+
+#[allow(clippy::too_many_arguments, reason = "one loop with its state")]
+fn steps(
+    network: &Network,
+    batch: &Batch,
+    spec: &RecoverSpec,
+    (pixels, adam): (&mut Tensor, &mut Adam),
+    bounds: &Bounds,
+    labels: &Tensor,
+    view: &dyn Fn(u32) -> View,
+    progress: &dyn Fn(u64),
+) -> Result<()> {
+    for iteration in 0..spec.iterations {
+        let (output, seen) = network.forward_heard(&view(iteration).of(pixels), Over::Batch);
+        let cross_entropy = output.logits.log_softmax(-1, Kind::Float).nll_loss(labels);
+        let loss = cross_entropy + distance(&seen, batch.targets, spec) * spec.statistics;
+        let value = loss.double_value(&[]);
+        if !value.is_finite() {
+            return Err(Error::Diverged { stage: batch.stage.to_owned(), step: iteration.into(), loss: value });
+        }
+        let gradient = Tensor::run_backward(&[&loss], &[&*pixels], false, false).remove(0);
+        let rate = spec.learning_rate * Rate::Cosine.at(iteration.into(), spec.iterations.into());
+        tch::no_grad(|| {
+            adam.step(pixels, &gradient, rate);
+            bounds.clamp(pixels);
+        });
+        progress(batch.labels.len() as u64);
+    }
+    Ok(())
+}
+
+fn part(iteration: u32, spec: &RecoverSpec) -> f64 {
+    f64::from(iteration) / f64::from(spec.iterations.max(1))
+}
+
+/// One draw for the whole batch in each iteration.
+fn stream(batch: &Batch, iteration: u32) -> Stream {
+    Stream::new(batch.seed, Stage::Recover, iteration + 1, u64::from(batch.number))
+}
+
+/// Standard normal numbers, keyed by (seed, batch, image).
+fn noise(batch: &Batch, size: u32, engine: &Engine) -> Tensor {
+    let each = 3 * size as usize * size as usize;
+    let mut values = Vec::with_capacity(each * batch.labels.len());
+    for image in 0..batch.labels.len() as u64 {
+        let mut stream = Stream::new(batch.seed, Stage::Recover, 0, u64::from(batch.number) << 32 | image);
+        values.extend((0..each).map(|_| stream.normal() as f32));
+    }
+    let size = i64::from(size);
+    Tensor::from_slice(&values).reshape([-1, 3, size, size]).to_device(engine.device)
+}
+
+fn labels_of(labels: &[u32], engine: &Engine) -> Tensor {
+    crate::batch::label_tensor(labels, engine.device)
+}
+
+/// Black and white of each channel, normalised.
+struct Bounds {
+    low: Tensor,
+    high: Tensor,
+}
+
+impl Bounds {
+    fn of(normalise: &Normalise, engine: &Engine) -> Bounds {
+        let of = |pixel: f32| {
+            let values = [0, 1, 2].map(|c| (pixel - normalise.mean[c]) / normalise.std[c]);
+            Tensor::from_slice(&values).reshape([1, 3, 1, 1]).to_device(engine.device)
+        };
+        Bounds { low: of(0.0), high: of(1.0) }
+    }
+
+    fn clamp(&self, pixels: &mut Tensor) {
+        let inside = pixels.maximum(&self.low).minimum(&self.high);
+        pixels.copy_(&inside);
+    }
+}
+
+/// How numbers between 0 and 255 become bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Rounding {
+    /// To the nearest.
+    Nearest,
+    /// Down, as the published code does.
+    Truncated,
+}
+
+/// Normalised images [B, 3, S, S] as pictures.
+pub fn pictures(images: &Tensor, normalise: &Normalise, rounding: Rounding) -> Vec<Rgb> {
+    let constant = |values: [f32; 3]| Tensor::from_slice(&values).reshape([1, 3, 1, 1]);
+    let plain = images.to_device(tch::Device::Cpu) * constant(normalise.std) + constant(normalise.mean);
+    let scaled = plain.clamp(0.0, 1.0) * 255.0;
+    let whole = if rounding == Rounding::Nearest { scaled.round() } else { scaled.floor() };
+    let bytes = whole.to_kind(Kind::Uint8).permute([0, 2, 3, 1]).contiguous();
+    let (count, side) = (bytes.size()[0] as usize, bytes.size()[1] as u32);
+    let each = 3 * side as usize * side as usize;
+    let mut data = vec![0u8; count * each];
+    bytes.copy_data(&mut data, count * each);
+    data.chunks_exact(each).map(|picture| Rgb { width: side, height: side, data: picture.to_vec() }).collect()
+}
+
+#[cfg(test)]
+mod tests;

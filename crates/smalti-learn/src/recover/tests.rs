@@ -1,0 +1,201 @@
+use super::*;
+use crate::batch::{IMAGENET, plain_batch};
+use crate::engine::Precision;
+use crate::nets::{Mode, Seen, Shape};
+use smalti_data::mosaic::Layout;
+use smalti_data::store::ImageStore;
+
+const SHAPE: Shape = Shape { classes: 3, size: 16 };
+
+fn engine() -> Engine {
+    Engine::start(Precision::F32, 1).expect("fp32 runs anywhere")
+}
+
+/// A network whose running statistics are those of a few passes over coloured noise.
+fn network(engine: &Engine) -> Network {
+    let network = Network::new("convnet-2/8", SHAPE, 3, engine).expect("in the list");
+    let images = plain_batch(&store(), &(0..12).collect::<Vec<_>>(), &IMAGENET, engine).expect("in memory");
+    for _ in 0..60 {
+        tch::no_grad(|| network.forward(&images, Mode::Train));
+    }
+    network
+}
+
+fn store() -> ImageStore {
+    let picture = |number: u32| {
+        let mut stream = Stream::new(9, Stage::Demo, 7, u64::from(number));
+        let mut picture = Rgb::filled(16, 16, [0; 3]);
+        picture.data.iter_mut().for_each(|value| *value = stream.below(200) as u8);
+        picture.data.iter_mut().skip((number % 3) as usize).step_by(3).for_each(|value| *value += 50);
+        (picture, number % 3)
+    };
+    ImageStore::from_images(&(0..12).map(picture).collect::<Vec<_>>(), &Layout { grid: 1, size: 16 })
+}
+
+const SPEC: RecoverSpec = RecoverSpec {
+    iterations: 60,
+    learning_rate: 0.1,
+    statistics: 0.1,
+    first_norm: 10.0,
+    variance: 1.0,
+    look: Look { crop: Curriculum::Fixed { least: 0.5 }, jitter: Jitter::Centred { most: 2 } },
+    nudge: None,
+};
+
+fn made(network: &Network, spec: &RecoverSpec, seed: u64, engine: &Engine) -> Tensor {
+    let targets = Targets::running(network);
+    let batch = Batch { stage: "test", labels: &[0, 1, 2], targets: &targets, start: None, seed, number: 0 };
+    recover(network, &batch, spec, &IMAGENET, engine, &|_| ()).expect("recovered")
+}
+
+/// Running mean (0, 0), variance (1, 1); batch mean (3, 4), variance (1, 1): 5, and ten times that for the first norm.
+#[test]
+fn the_distance_by_hand() {
+    let pair = || (Tensor::from_slice(&[0f32, 0.0]), Tensor::from_slice(&[1f32, 1.0]));
+    let seen = |norm| Seen { norm, mean: Tensor::from_slice(&[3f32, 4.0]), variance: Tensor::from_slice(&[1f32, 1.0]) };
+    let targets = Targets::of(vec![pair(), pair()]);
+    let of = |seen: &[Seen], spec: &RecoverSpec| distance(seen, &targets, spec).double_value(&[]);
+    assert_eq!(of(&[seen(1)], &SPEC), 5.0);
+    assert_eq!(of(&[seen(0), seen(1)], &SPEC), 55.0);
+    let wide = Seen { variance: Tensor::from_slice(&[1f32, 3.0]), ..seen(1) };
+    assert_eq!(of(&[wide], &RecoverSpec { variance: 11.0, ..SPEC }), 27.0);
+}
+
+/// What is heard is the mean and biased variance of a norm's own input, and nothing is folded away meanwhile.
+#[test]
+fn norms_are_heard_in_order() {
+    let engine = engine();
+    let network = network(&engine);
+    let images = plain_batch(&store(), &[0, 5, 7], &IMAGENET, &engine).expect("in memory");
+    let (output, seen) = network.forward_heard(&images, Over::Batch);
+    assert_eq!(seen.iter().map(|s| s.norm).collect::<Vec<_>>(), [0, 1]);
+    let weight = network.params().iter().find(|p| p.name == "features.0.weight").expect("the first convolution");
+    let bias = network.params().iter().find(|p| p.name == "features.0.bias").expect("its bias");
+    let input = images.conv2d(&weight.tensor, Some(&bias.tensor), [1, 1], [1, 1], [1, 1], 1);
+    let (variance, mean) = input.var_mean_dim(&[0i64, 2, 3][..], false, false);
+    let off = |a: &Tensor, b: &Tensor| (a - b).abs().max().double_value(&[]);
+    assert!(off(&seen[0].mean, &mean) < 1e-5 && off(&seen[0].variance, &variance) < 1e-5);
+    let plain = network.forward(&images, Mode::Eval).logits;
+    assert!(off(&output.logits, &plain) < 1e-4, "listening changes nothing");
+}
+
+/// The gradient of the whole loss for pixels, against central differences in a few directions.
+#[test]
+fn the_gradient_is_the_slope_of_the_loss() {
+    let engine = engine();
+    let (network, labels) = (network(&engine), labels_of(&[0, 2], &engine));
+    let targets = Targets::running(&network);
+    let images = plain_batch(&store(), &[1, 2], &IMAGENET, &engine).expect("in memory");
+    let view = View::draw(&SPEC.look, 16, 0.5, Stream::new(4, Stage::Recover, 1, 0));
+    let loss = |images: &Tensor| {
+        let (output, seen) = network.forward_heard(&view.of(images), Over::Batch);
+        output.logits.log_softmax(-1, Kind::Float).nll_loss(&labels)
+            + distance(&seen, &targets, &SPEC) * SPEC.statistics
+    };
+    let pixels = images.copy().set_requires_grad(true);
+    let gradient = Tensor::run_backward(&[loss(&pixels)], &[&pixels], false, false).remove(0);
+    for direction in 0..5u64 {
+        let mut stream = Stream::new(direction, Stage::Demo, 3, 0);
+        let numbers: Vec<f32> = (0..images.numel()).map(|_| stream.normal() as f32).collect();
+        let along = Tensor::from_slice(&numbers).reshape_as(&images);
+        let h = 2e-3;
+        let value = |sign: f64| tch::no_grad(|| loss(&(&images + &along * (sign * h)))).double_value(&[]);
+        let slope = (value(1.0) - value(-1.0)) / (2.0 * h);
+        let found = (&gradient * &along).sum(Kind::Double).double_value(&[]);
+        assert!((slope - found).abs() < 0.02 * slope.abs().max(0.5), "{direction}: {slope} against {found}");
+    }
+}
+
+#[test]
+fn pixels_move_towards_classes_and_statistics_and_a_seed_repeats_them() {
+    let engine = engine();
+    let network = network(&engine);
+    let targets = Targets::running(&network);
+    // Without crops, so that what is measured here is what was matched.
+    let plain = Look { crop: Curriculum::None, jitter: Jitter::Centred { most: 2 } };
+    let spec = RecoverSpec { look: plain, statistics: 1.0, iterations: 100, ..SPEC };
+    let first = made(&network, &RecoverSpec { iterations: 1, learning_rate: 1e-9, ..spec }, 1, &engine);
+    let last = made(&network, &spec, 1, &engine);
+    let labels = labels_of(&[0, 1, 2], &engine);
+    let losses = |images: &Tensor| {
+        let (output, seen) = tch::no_grad(|| network.forward_heard(images, Over::Batch));
+        let entropy = output.logits.log_softmax(-1, Kind::Float).nll_loss(&labels).double_value(&[]);
+        (entropy, distance(&seen, &targets, &SPEC).double_value(&[]))
+    };
+    let (before, after) = (losses(&first), losses(&last));
+    assert!(after.0 < 0.6 * before.0 && after.1 < 0.8 * before.1, "{before:?} to {after:?}");
+    let cropped = made(&network, &SPEC, 1, &engine);
+    assert!(cropped != last && cropped == made(&network, &SPEC, 1, &engine));
+    assert_ne!(cropped, made(&network, &SPEC, 2, &engine));
+    let (low, high) = (-0.485 / 0.229, (1.0 - 0.406) / 0.225);
+    assert!(last.min().double_value(&[]) > low - 0.2 && last.max().double_value(&[]) < high + 0.2);
+}
+
+#[test]
+fn a_nudge_goes_uphill_by_its_radius_and_is_undone() {
+    let engine = engine();
+    let network = network(&engine);
+    let before: Vec<Tensor> = network.params().iter().map(|p| p.tensor.detach().copy()).collect();
+    let (images, labels) =
+        (plain_batch(&store(), &[0, 1, 2], &IMAGENET, &engine).expect("in memory"), labels_of(&[0, 1, 2], &engine));
+    let entropy = || {
+        let logits = tch::no_grad(|| network.forward(&images, Mode::Eval)).logits;
+        logits.log_softmax(-1, Kind::Float).nll_loss(&labels).double_value(&[])
+    };
+    let low = entropy();
+    let moved = Nudge { steps: 12, radius: 0.015 }.apply(&network, &images, &labels);
+    let squares =
+        network.params().iter().zip(&before).map(|(p, b)| (&p.tensor.detach() - b).square().sum(Kind::Double));
+    let length = squares.map(|s| s.double_value(&[])).sum::<f64>().sqrt();
+    assert!(length > 0.012 && length < 0.01501, "{length}");
+    assert!(entropy() > low);
+    moved.undo();
+    assert!(network.params().iter().zip(&before).all(|(p, b)| p.tensor.detach() == *b));
+    let spec = RecoverSpec { nudge: Some(Nudge { steps: 3, radius: 0.5 }), iterations: 5, ..SPEC };
+    assert_ne!(made(&network, &spec, 1, &engine), made(&network, &RecoverSpec { nudge: None, ..spec }, 1, &engine));
+    assert!(network.params().iter().zip(&before).all(|(p, b)| p.tensor.detach() == *b), "the network is as it was");
+}
+
+/// Against the moments of all activations of a class, computed in one batch.
+#[test]
+fn class_statistics_are_exact() {
+    let engine = engine();
+    let network = network(&engine);
+    let store = store();
+    let found = ClassStatistics::measure(&network, &store, &IMAGENET, &engine, &|_| ()).expect("measured");
+    for class in 0..3u32 {
+        let own: Vec<u32> = (0..12).filter(|&i| store.label(i) == class).collect();
+        let images = plain_batch(&store, &own, &IMAGENET, &engine).expect("in memory");
+        let (_, seen) = tch::no_grad(|| network.forward_heard(&images, Over::Batch));
+        let distance = distance(&seen, &found.targets(class).expect("it has images"), &SPEC).double_value(&[]);
+        assert!(distance < 1e-4, "class {class}: {distance}");
+    }
+    assert!(found.targets(3).expect_err("no such class").hint().is_some());
+}
+
+#[test]
+fn what_cannot_be_matched_is_refused_and_a_loss_that_is_no_number_stops() {
+    let engine = engine();
+    let bare = Network::new("convnet-2/8-in", SHAPE, 1, &engine).expect("in the list");
+    let (network, targets) = (network(&engine), Targets::running(&network(&engine)));
+    let batch = Batch { stage: "sre2l", labels: &[0], targets: &targets, start: None, seed: 0, number: 0 };
+    let error = recover(&bare, &batch, &SPEC, &IMAGENET, &engine, &|_| ()).expect_err("no batch norm");
+    assert!(error.to_string().contains("has no batch norm"), "{error}");
+    let wide = Network::new("convnet-2/16", SHAPE, 1, &engine).expect("in the list");
+    let error = recover(&wide, &batch, &SPEC, &IMAGENET, &engine, &|_| ()).expect_err("another network");
+    assert!(error.to_string().contains("another network"), "{error}");
+    let start = Tensor::full([1, 3, 16, 16], f64::NAN, (Kind::Float, engine.device));
+    let error = recover(&network, &Batch { start: Some(&start), ..batch }, &SPEC, &IMAGENET, &engine, &|_| ());
+    assert!(matches!(error, Err(Error::Diverged { .. })));
+}
+
+#[test]
+fn pictures_round_or_truncate() {
+    let value = |pixel: f32| (pixel / 255.0 - IMAGENET.mean[0]) / IMAGENET.std[0];
+    let numbers: Vec<f32> = [10.6, 10.4, -5.0, 300.0].iter().map(|&pixel| value(pixel)).collect();
+    let red = Tensor::from_slice(&numbers).reshape([1, 1, 2, 2]);
+    let images = Tensor::cat(&[&red, &red, &red], 1);
+    let reds =
+        |rounding| pictures(&images, &IMAGENET, rounding)[0].data.iter().step_by(3).copied().collect::<Vec<u8>>();
+    assert_eq!((reds(Rounding::Nearest), reds(Rounding::Truncated)), (vec![11, 10, 0, 255], vec![10, 10, 0, 255]));
+}
