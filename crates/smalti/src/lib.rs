@@ -8,6 +8,7 @@
 //! | the stages of the pipeline | [`stages`], [`run`] |
 //! | students on a set, several seeds | [`students`], [`sources`] |
 //! | soft labels: who says them, and what was said | [`teachers`] |
+//! | images made from a network | [`distill`] |
 //! | methods against each other | [`bench`] |
 //! | what need not be trained twice | [`cache`] |
 //! | the page | [`report`] |
@@ -18,6 +19,7 @@ pub mod cache;
 pub mod cli;
 mod decoded;
 pub mod demo;
+pub mod distill;
 pub mod error;
 pub mod inspect;
 pub mod methods;

@@ -1,13 +1,16 @@
 //! Every list of the program in one place: what `smalti methods` prints, `docs/methods.md` shows and a test compares.
 
+use crate::distill::list::{DISTILLATIONS, Distillation};
 use crate::presets::PRESETS;
+use crate::students::TrainingRecipe;
 use serde::Serialize;
 use smalti_data::tables::trace::COLUMNS;
 use smalti_learn::augment::AUGMENTS;
 use smalti_learn::distort::DISTORTS;
 use smalti_learn::mix::MIXES;
 use smalti_learn::nets::FAMILIES;
-use smalti_learn::protocols::PROTOCOLS;
+use smalti_learn::protocols::{PROTOCOLS, Protocol};
+use smalti_learn::recover::{Curriculum, Jitter, RecoverSpec};
 use smalti_select::{HardEnd, METRICS, Needs, RULES};
 use std::fmt::Write;
 
@@ -49,14 +52,6 @@ pub fn families() -> Vec<Family> {
         let forms = if r.parameter.is_some() { forms.replace(',', "[:X],") + "[:X]" } else { forms };
         text(&[r.name, r.about, needs, &forms, &number, r.cost, r.fails, r.paper])
     };
-    let protocol = |p: &smalti_learn::protocols::Protocol| {
-        let recipe = crate::students::TrainingRecipe { protocol: Some(p.name.to_owned()), ..Default::default() };
-        let full = recipe.settle().map(|training| {
-            let parts = training.describe().into_iter().filter(|(name, _)| name != "protocol" && name != "student");
-            parts.map(|(name, value)| format!("{name}: {value}")).collect::<Vec<_>>().join("; ")
-        });
-        text(&[p.name, p.about, &full.unwrap_or_default(), p.paper])
-    };
     let deviation = text(&[
         "windowed_deviation(x, epoch, L, W)",
         "an aggregate: the standard deviation of x in windows of L epochs, averaged over the last W windows",
@@ -95,6 +90,7 @@ pub fn families() -> Vec<Family> {
             ],
             rows: RULES.iter().map(rule).collect(),
         },
+        distillations(),
         Family {
             name: "Networks",
             flag: "--student, --proxy",
@@ -119,13 +115,60 @@ pub fn families() -> Vec<Family> {
             columns: vec!["name", "how the images of a step are mixed", "paper"],
             rows: MIXES.iter().map(|m| text(&[m.name, m.about, m.paper])).collect(),
         },
-        Family {
-            name: "Protocols",
-            flag: "--protocol",
-            columns: vec!["name", "what it is", "in full", "paper"],
-            rows: PROTOCOLS.iter().map(protocol).collect(),
-        },
+        protocols(),
     ]
+}
+
+fn protocols() -> Family {
+    let row = |p: &Protocol| {
+        let recipe = TrainingRecipe { protocol: Some(p.name.to_owned()), ..Default::default() };
+        let full = recipe.settle().map(|training| {
+            let parts = training.describe().into_iter().filter(|(name, _)| name != "protocol" && name != "student");
+            parts.map(|(name, value)| format!("{name}: {value}")).collect::<Vec<_>>().join("; ")
+        });
+        vec![p.name.to_owned(), p.about.to_owned(), full.unwrap_or_default(), p.paper.to_owned()]
+    };
+    Family {
+        name: "Protocols",
+        flag: "--protocol",
+        columns: vec!["name", "what it is", "in full", "paper"],
+        rows: PROTOCOLS.iter().map(row).collect(),
+    }
+}
+
+fn distillations() -> Family {
+    let row = |d: &Distillation| {
+        let [large, tiny, small] = d.settings.map(|spec| describe_settings(&spec));
+        [d.name, d.about, &small, &tiny, &large, d.paper].map(str::to_owned).to_vec()
+    };
+    Family {
+        name: "Distillation methods",
+        flag: "smalti distill NAME",
+        columns: vec!["name", "what it does", "up to 32 px", "up to 64 px", "above", "paper"],
+        rows: DISTILLATIONS.iter().map(row).collect(),
+    }
+}
+
+/// `4,000 steps, rate 0.25, statistics x 0.01`.
+fn describe_settings(spec: &RecoverSpec) -> String {
+    let crop = match spec.look.crop {
+        Curriculum::None => "no crop or flip".to_owned(),
+        Curriculum::Fixed { least } => format!("crops from {least} of the area, flips"),
+        Curriculum::Cosine { least, until } => {
+            format!("crops from all to {least} of the area over {:.0} % of the steps, flips", 100.0 * until)
+        }
+    };
+    let rolled = match spec.look.jitter {
+        Jitter::Forward { most } => format!("rolled by 0 to {most} px"),
+        Jitter::Centred { most } => format!("rolled by -{most} to {most} px"),
+    };
+    let variance = if spec.variance == 1.0 { String::new() } else { format!(", variances x {}", spec.variance) };
+    let nudge =
+        spec.nudge.map_or(String::new(), |n| format!(", weights moved by {} in {} steps first", n.radius, n.steps));
+    format!(
+        "{} steps of Adam at {}, statistics x {} (the first norm's x {}{variance}), {crop}, {rolled}{nudge}",
+        spec.iterations, spec.learning_rate, spec.statistics, spec.first_norm
+    )
 }
 
 /// Lists as Markdown.

@@ -48,7 +48,7 @@ impl Run {
     /// When they differ; the lines that do are named.
     pub fn keep_settings(&self, text: &str) -> Result<()> {
         let path = self.table("recipe.toml");
-        let work = ["trace", "scores.parquet", "begun"].map(|name| self.table(name));
+        let work = ["trace", "scores.parquet", "begun", "blocks"].map(|name| self.table(name));
         if !path.exists() || !work.iter().any(|made| made.exists()) {
             return Ok(files::write_bytes(&path, text.as_bytes())?);
         }
@@ -58,7 +58,7 @@ impl Run {
         }
         let changed: Vec<&str> = before.lines().filter(|line| !text.lines().any(|new| new == *line)).collect();
         let changed = if changed.is_empty() { "fewer settings".to_owned() } else { changed.join("`, `") };
-        let [_, scores, _] = &work;
+        let [_, scores, ..] = &work;
         let keep = match scores.exists() {
             true => format!("; --scores {} keeps what its proxies said", scores.display()),
             false => String::new(),
@@ -108,9 +108,10 @@ fn forget_tables(dir: &Path) -> Result<()> {
             std::fs::remove_file(&path).map_err(smalti_data::Error::io("remove", &path))?;
         }
     }
-    let trace = dir.join("trace");
-    if trace.exists() {
-        std::fs::remove_dir_all(&trace).map_err(smalti_data::Error::io("remove the folder", &trace))?;
+    for folder in ["trace", "blocks", "distilled"].map(|name| dir.join(name)) {
+        if folder.exists() {
+            std::fs::remove_dir_all(&folder).map_err(smalti_data::Error::io("remove the folder", &folder))?;
+        }
     }
     Ok(())
 }

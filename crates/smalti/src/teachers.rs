@@ -8,10 +8,11 @@ use anyhow::Result;
 use smalti_data::files::RunLock;
 use smalti_data::store::ImageStore;
 use smalti_data::tables::soft_labels::{LabelHeader, SoftLabels};
+use smalti_learn::batch::Normalise;
 use smalti_learn::checkpoint;
 use smalti_learn::engine::Engine;
 use smalti_learn::labels::{LabelKind, Labels, Replay, Teacher, record};
-use smalti_learn::nets::{Shape, full_name};
+use smalti_learn::nets::{Network, Shape, full_name};
 use smalti_learn::train::step_count;
 use std::path::{Path, PathBuf};
 
@@ -41,6 +42,20 @@ impl TeacherFile {
     /// # Errors
     /// When the file is no checkpoint of its network, does not say its classes, or lacks one of the set's.
     pub fn open(&self, classes: &[String], size: u32, engine: &Engine, ui: &Ui) -> Result<Known> {
+        let Opened { network, columns, name, constants } = self.network(classes, Some(size), engine, ui)?;
+        let teacher = Teacher::new(network, columns);
+        let teacher = match constants {
+            Some(constants) => teacher.trained_with(constants),
+            None => teacher,
+        };
+        Ok(Known { teacher, name })
+    }
+
+    /// The network of the checkpoint, for images of `size` px, or of those that it was trained with.
+    ///
+    /// # Errors
+    /// As [`TeacherFile::open`]; when no size is given and the file says none.
+    pub fn network(&self, classes: &[String], size: Option<u32>, engine: &Engine, ui: &Ui) -> Result<Opened> {
         let said = checkpoint::describe(&self.path)?;
         let shown = self.path.display();
         let network = self.network.clone().or(said.network).ok_or_else(|| {
@@ -55,6 +70,9 @@ impl TeacherFile {
                 )
             })?,
         };
+        let size = size
+            .or(said.size)
+            .ok_or_else(|| failure(format!("`{shown}` does not say the size of its images"), "give --size 224, say"))?;
         if let Some(made) = said.size.filter(|&made| made != size) {
             ui.warn(format!("the teacher `{shown}` was trained at {made} px and looks at {size} px here"));
         }
@@ -69,13 +87,20 @@ impl TeacherFile {
         let network = full_name(&network);
         let name = format!("{network} {}", &said.blake3[..32]);
         let network = checkpoint::open(&self.path, &network, Shape { classes: own.len(), size }, engine)?;
-        let teacher = Teacher::new(network, columns);
-        let teacher = match said.constants {
-            Some(constants) => teacher.trained_with(constants),
-            None => teacher,
-        };
-        Ok(Known { teacher, name })
+        Ok(Opened { network, columns, name, constants: said.constants })
     }
+}
+
+/// A checkpoint that was opened.
+pub struct Opened {
+    /// The network.
+    pub network: Network,
+    /// Its logit of each class of the set.
+    pub columns: Vec<i64>,
+    /// Network and BLAKE3 of the file.
+    pub name: String,
+    /// The constants of the pixels that it was trained with, where the file says them.
+    pub constants: Option<Normalise>,
 }
 
 fn read_classes(path: &Path) -> Result<Vec<String>> {

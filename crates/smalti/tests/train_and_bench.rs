@@ -192,7 +192,7 @@ fn methods_lists_every_family() {
         serde_json::from_str::<serde_json::Value>(&stdout)
             .expect("JSON")
             .as_array()
-            .is_some_and(|list| list.len() == 9)
+            .is_some_and(|list| list.len() == 10)
     );
     let (stdout, _) = run(["methods", "--protocols"], 0);
     assert!(
@@ -203,9 +203,10 @@ fn methods_lists_every_family() {
 
 #[test]
 fn help_is_kept_by_a_snapshot() {
-    for command in
-        ["inspect", "compress", "train", "verify", "bench", "report", "demo", "methods", "relabel", "observe", "cache"]
-    {
+    for command in [
+        "inspect", "compress", "train", "verify", "bench", "report", "demo", "methods", "relabel", "observe", "cache",
+        "distill",
+    ] {
         let (stdout, _) = run([command, "--help"], 0);
         insta::assert_snapshot!(format!("help_{command}"), stdout);
     }

@@ -5,6 +5,7 @@ mod bench;
 mod cache;
 mod compress;
 mod demo;
+mod distill;
 mod inspect;
 mod interrupt;
 mod methods;
@@ -44,6 +45,9 @@ enum Command {
     /// Compress a data set to N images per class
     #[command(after_help = compress::EXAMPLE)]
     Compress(Box<args::Compress>),
+    /// Make N synthetic images per class whose statistics are those of a trained network
+    #[command(after_help = distill::EXAMPLE)]
+    Distill(Box<args::Distill>),
     /// Train a student on a compressed or any labelled set and measure it
     #[command(after_help = train::EXAMPLE)]
     Train(Box<args::Train>),
@@ -123,6 +127,7 @@ fn dispatch(cli: &Cli) -> Result<Done> {
     match &cli.command {
         Command::Inspect(args) => inspect::run(args, form, &ui),
         Command::Compress(args) => compress::run(args, form, &ui),
+        Command::Distill(args) => distill::run(args, form, &ui),
         Command::Train(args) => train::run(args, form, &ui),
         Command::Relabel(args) => relabel::run(args, form, &ui),
         Command::Observe(args) => observe::run(args, form, &ui),

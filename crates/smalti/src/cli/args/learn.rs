@@ -1,6 +1,6 @@
 //! Flags of the commands that train, teach and observe.
 
-use super::{Columns, Machine, SplitName};
+use super::{Columns, FormatName, Machine, SplitName};
 use crate::teachers::{SoftSource, TeacherFile};
 use clap::Args;
 use std::path::PathBuf;
@@ -155,6 +155,53 @@ pub struct Relabel {
     /// Folder for the labels
     #[arg(long, value_name = "DIR", help_heading = "Output")]
     pub out: PathBuf,
+    #[command(flatten)]
+    pub machine: Machine,
+}
+
+/// `smalti distill`.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("model").arg("teacher").required(true))]
+pub struct Distill {
+    /// sre2l, cda, lpld or dwa; `smalti methods` lists them with their papers
+    #[arg(value_name = "METHOD")]
+    pub method: String,
+    /// Image folder, Parquet or tar file, or folder of such files
+    #[arg(value_name = "SRC")]
+    pub source: PathBuf,
+    #[command(flatten)]
+    pub columns: Columns,
+    #[command(flatten)]
+    pub teacher: Teacher,
+
+    /// Images to make per class
+    #[arg(long, value_name = "N", help_heading = "Budget")]
+    pub ipc: u32,
+    /// Side of the images in pixels [default: that of the teacher]
+    #[arg(long, value_name = "PX", help_heading = "Budget")]
+    pub size: Option<u32>,
+    /// Steps of each image [default: the published number for the size]
+    #[arg(long, value_name = "N", help_heading = "Method")]
+    pub iterations: Option<u32>,
+    /// Most images that are moved together
+    #[arg(long, value_name = "N", default_value_t = 100, help_heading = "Method")]
+    pub block: u32,
+    /// Key of noise and views
+    #[arg(long, value_name = "S", default_value_t = 0, help_heading = "Method")]
+    pub seed: u64,
+    /// Truncate pixels instead of rounding them, as the published code does
+    #[arg(long, help_heading = "Method")]
+    pub compat: bool,
+
+    /// Folder to write
+    #[arg(long, value_name = "DIR", help_heading = "Output")]
+    pub out: PathBuf,
+    /// Image folder, Parquet files, both, or tar files [default: folder]
+    #[arg(long, value_enum, value_name = "FORMAT", help_heading = "Output")]
+    pub format: Option<FormatName>,
+    /// Replace a finished set, or start a run with other settings over
+    #[arg(long, help_heading = "Output")]
+    pub force: bool,
     #[command(flatten)]
     pub machine: Machine,
 }

@@ -4,7 +4,7 @@ mod learn;
 mod names;
 
 use clap::Args;
-pub use learn::{Observe, Relabel, Train};
+pub use learn::{Distill, Observe, Relabel, Train};
 pub use names::{DetailName, FormatName, HardEndName, OrientationName, PrecisionName, SmallClassName, SplitName};
 use smalti_data::decode::{Detail, Orientation, Profile};
 use smalti_data::source::SourceOptions;

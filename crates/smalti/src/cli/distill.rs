@@ -1,0 +1,60 @@
+//! `smalti distill`.
+
+use super::{Done, Form, args, print, print_json};
+use crate::distill::list::distillation;
+use crate::distill::{Request, distill};
+use crate::pipeline::Overwrite;
+use crate::report::words::{bytes, seconds};
+use crate::ui::{Ui, count};
+use anyhow::Result;
+use serde_json::json;
+use smalti_data::write::OutputFormat;
+use smalti_learn::recover::Rounding;
+
+pub(super) const EXAMPLE: &str = "\
+Example: the network whose statistics are matched, ten images per class, and a student that learns from them
+  smalti train photos --test photos --student resnet18 --size 64 --protocol small --epochs 50 --seeds 1 --save teacher.safetensors
+  smalti distill sre2l photos --ipc 10 --teacher teacher.safetensors --out photos-sre2l
+  smalti train photos-sre2l --test photos --student resnet18 --protocol small-soft --teacher teacher.safetensors";
+
+pub(super) fn run(args: &args::Distill, form: Form, ui: &Ui) -> Result<Done> {
+    let request = Request {
+        method: distillation(&args.method)?,
+        source: &args.source,
+        options: args.columns.options(),
+        teacher: args.teacher.file(),
+        ipc: args.ipc,
+        size: args.size,
+        iterations: args.iterations,
+        block: args.block,
+        seed: args.seed,
+        rounding: if args.compat { Rounding::Truncated } else { Rounding::Nearest },
+        format: args.format.map_or(OutputFormat::Folder, OutputFormat::from),
+        out: &args.out,
+        overwrite: if args.force { Overwrite::Replace } else { Overwrite::Refuse },
+        precision: args.machine.precision.into(),
+        threads: args.machine.threads,
+    };
+    let made = distill(&request, ui)?;
+    let manifest = &made.manifest;
+    match form {
+        Form::Json => print_json(&json!({
+            "out": args.out,
+            "method": args.method,
+            "images": manifest.images.len(),
+            "image_bytes": manifest.image_bytes,
+            "label_bytes": manifest.label_bytes,
+            "recover_seconds": made.recover_seconds,
+        }))?,
+        Form::Text => print(&format!(
+            "{}: {} of {} px by {}, {}, recovered in {}\n",
+            args.out.display(),
+            count(manifest.images.len() as u64, "image"),
+            manifest.size,
+            args.method,
+            bytes(manifest.image_bytes),
+            seconds(made.recover_seconds)
+        ))?,
+    }
+    Ok(Done::skipping(manifest.skipped.len()))
+}

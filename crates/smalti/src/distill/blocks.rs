@@ -1,0 +1,242 @@
+//! Blocks: the images that are moved together. A finished block lies in the working folder, so that a run that was cut off goes on with the next.
+
+use super::list::{Batching, Distillation, Matches, Start};
+use crate::decoded::{self, Wanted};
+use crate::error::failure;
+use crate::run::Run;
+use crate::sources::{Scanned, budget, rows};
+use crate::ui::Ui;
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+use smalti_data::encode::{ImageFormat, encode};
+use smalti_data::files;
+use smalti_data::mosaic::Layout;
+use smalti_data::random::{Stage, Stream};
+use smalti_data::store::{Fit, ImageStore};
+use smalti_data::tables::Split;
+use smalti_learn::batch::{Normalise, plain_batch};
+use smalti_learn::engine::Engine;
+use smalti_learn::nets::Network;
+use smalti_learn::recover::{Batch, ClassStatistics, RecoverSpec, Rounding, Targets, pictures, recover};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// Images that are moved together: class and number in the class.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Block {
+    pub number: u32,
+    pub images: Vec<(u32, u32)>,
+}
+
+/// All blocks of a set of `ipc` images in each of `classes` classes, at most `most` images each.
+pub(super) fn blocks(batching: Batching, classes: u32, ipc: u32, most: u32) -> Vec<Block> {
+    let (classes, most): (Vec<u32>, usize) = ((0..classes).collect(), most.max(1) as usize);
+    let groups: Vec<Vec<(u32, u32)>> = match batching {
+        Batching::DistinctClasses => {
+            let of_index =
+                |index| classes.chunks(most).map(move |part| part.iter().map(|&class| (class, index)).collect());
+            (0..ipc).flat_map(of_index).collect()
+        }
+        Batching::OneClass => {
+            let indices: Vec<u32> = (0..ipc).collect();
+            let of_class = |&class: &u32| {
+                indices
+                    .chunks(most)
+                    .map(move |part| part.iter().map(|&index| (class, index)).collect())
+                    .collect::<Vec<_>>()
+            };
+            classes.iter().flat_map(of_class).collect()
+        }
+    };
+    (0..).zip(groups).map(|(number, images)| Block { number, images }).collect()
+}
+
+/// What a block cost.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(super) struct Finished {
+    pub images: u64,
+    pub seconds: f64,
+}
+
+/// Everything that moves pixels.
+pub(super) struct Mover<'a> {
+    pub method: &'a Distillation,
+    pub spec: RecoverSpec,
+    pub network: &'a Network,
+    /// The network's column of each class.
+    pub columns: &'a [i64],
+    pub normalise: Normalise,
+    pub rounding: Rounding,
+    pub seed: u64,
+    pub engine: Engine,
+}
+
+/// Where the pictures of a run are kept until the set is written: a folder of class numbers.
+pub(super) fn staging(run: &Run) -> PathBuf {
+    run.table("distilled")
+}
+
+fn picture_path(root: &Path, (class, index): (u32, u32)) -> PathBuf {
+    root.join(format!("train/{class:06}/{index:06}.png"))
+}
+
+impl Mover<'_> {
+    /// Finishes all blocks, and returns the seconds that all of them took, in this and earlier runs.
+    pub fn finish(&self, blocks: &[Block], scanned: &Scanned, run: &Run, ui: &Ui) -> Result<f64> {
+        let marker = |block: &Block| run.table(&format!("blocks/block={}.json", block.number));
+        let left: Vec<&Block> = blocks.iter().filter(|block| !marker(block).exists()).collect();
+        let ipc = blocks.iter().flat_map(|block| &block.images).map(|(_, index)| index + 1).max().unwrap_or(0);
+        if !left.is_empty() {
+            let materials = Materials::load(self, scanned, ipc, run, ui)?;
+            let steps =
+                left.iter().map(|block| block.images.len() as u64).sum::<u64>() * u64::from(self.spec.iterations);
+            let bar = ui.progress("recover", self.method.name, steps, "image steps");
+            for block in left {
+                let start = Instant::now();
+                self.make(block, &materials, run, &|n| bar.add(n))?;
+                let done = Finished { images: block.images.len() as u64, seconds: start.elapsed().as_secs_f64() };
+                files::write_bytes(&marker(block), &serde_json::to_vec(&done)?)?;
+            }
+            bar.done();
+        }
+        let mut seconds = 0.0;
+        for block in blocks {
+            let path = marker(block);
+            let done: Finished = serde_json::from_slice(&files::read(&path)?)
+                .with_context(|| format!("`{}` is damaged; remove it and run again", path.display()))?;
+            seconds += done.seconds;
+        }
+        Ok(seconds)
+    }
+
+    fn make(&self, block: &Block, materials: &Materials, run: &Run, progress: &dyn Fn(u64)) -> Result<()> {
+        let labels: Vec<u32> = block.images.iter().map(|&(class, _)| self.columns[class as usize] as u32).collect();
+        let own;
+        let targets = match &materials.classes {
+            Some(statistics) => {
+                own = statistics.targets(block.images[0].0)?;
+                &own
+            }
+            None => &materials.everything,
+        };
+        let start = match &materials.real {
+            Some(real) => {
+                let wanted: Vec<u32> = block.images.iter().map(|&image| real.place(image)).collect();
+                Some(plain_batch(&real.store, &wanted, &self.normalise, &self.engine)?)
+            }
+            None => None,
+        };
+        let stage = format!("{} block {}", self.method.name, block.number);
+        let batch = Batch {
+            stage: &stage,
+            labels: &labels,
+            targets,
+            start: start.as_ref(),
+            seed: self.seed,
+            number: block.number,
+        };
+        let images = recover(self.network, &batch, &self.spec, &self.normalise, &self.engine, progress)?;
+        let root = staging(run);
+        for (picture, &place) in pictures(&images, &self.normalise, self.rounding).iter().zip(&block.images) {
+            files::write_bytes(&picture_path(&root, place), &encode(picture, ImageFormat::Png)?)?;
+        }
+        Ok(())
+    }
+}
+
+/// What blocks share.
+struct Materials {
+    everything: Targets,
+    classes: Option<ClassStatistics>,
+    /// Training images to start from.
+    real: Option<Real>,
+}
+
+/// Training images, some of each class.
+struct Real {
+    /// Sorted by row.
+    store: ImageStore,
+    rows: Vec<u32>,
+    /// The rows of each class, in the order of the images that start from them.
+    drawn: Vec<Vec<u32>>,
+}
+
+impl Real {
+    /// Where the image of a class and number lies in the store.
+    fn place(&self, (class, index): (u32, u32)) -> u32 {
+        let row = self.drawn[class as usize][index as usize];
+        self.rows.partition_point(|&other| other < row) as u32
+    }
+}
+
+impl Materials {
+    fn load(mover: &Mover, scanned: &Scanned, ipc: u32, run: &Run, ui: &Ui) -> Result<Materials> {
+        let size = mover.network.shape.size;
+        let layout = Layout::new(1, size)?;
+        let load = |wanted: &[(u32, u32)]| {
+            let wanted = Wanted { rows: wanted, layout: &layout, fit: Fit::Whole };
+            decoded::load((&scanned.source, &scanned.samples), wanted, &budget(&run.dir), &|_| (), ui)
+        };
+        let classes = match mover.method.matches {
+            Matches::Everything => None,
+            Matches::TheClass => {
+                let all = load(&rows(scanned.samples.usable(Split::Train), |class| class))?;
+                let bar = ui.progress("measure", "statistics of each class", all.len() as u64, "images");
+                let found =
+                    ClassStatistics::measure(mover.network, &all, &mover.normalise, &mover.engine, &|n| bar.add(n))?;
+                bar.done();
+                Some(found)
+            }
+        };
+        let real = match mover.method.start {
+            Start::Noise => None,
+            Start::RealImages => {
+                let drawn = draw(scanned, ipc, mover.seed, mover.method.name)?;
+                let mut wanted: Vec<(u32, u32)> =
+                    (0..).zip(&drawn).flat_map(|(class, rows)| rows.iter().map(move |&row| (row, class))).collect();
+                wanted.sort_unstable();
+                let store = load(&wanted)?;
+                Some(Real { store, rows: wanted.into_iter().map(|(row, _)| row).collect(), drawn })
+            }
+        };
+        Ok(Materials { everything: Targets::running(mover.network), classes, real })
+    }
+}
+
+/// `ipc` training rows of each class, drawn without replacement.
+fn draw(scanned: &Scanned, ipc: u32, seed: u64, method: &str) -> Result<Vec<Vec<u32>>> {
+    let mut rows: Vec<Vec<u32>> = vec![Vec::new(); scanned.samples.classes.len()];
+    for sample in scanned.samples.usable(Split::Train) {
+        rows[sample.class_id as usize].push(sample.sample);
+    }
+    for (class, rows) in rows.iter_mut().enumerate() {
+        if rows.len() < ipc as usize {
+            let name = &scanned.samples.classes[class];
+            return Err(failure(
+                format!("`{method}` starts from training images: class `{name}` has {} for {ipc}", rows.len()),
+                "choose a smaller --ipc, or a method that starts from noise",
+            ));
+        }
+        Stream::new(seed, Stage::Crops, u32::MAX, class as u64).shuffle(rows);
+        rows.truncate(ipc as usize);
+    }
+    Ok(rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_hold_distinct_classes_or_one() {
+        let distinct = blocks(Batching::DistinctClasses, 5, 2, 3);
+        let images: Vec<Vec<(u32, u32)>> = distinct.iter().map(|block| block.images.clone()).collect();
+        assert_eq!(
+            images,
+            [vec![(0, 0), (1, 0), (2, 0)], vec![(3, 0), (4, 0)], vec![(0, 1), (1, 1), (2, 1)], vec![(3, 1), (4, 1)]]
+        );
+        let one = blocks(Batching::OneClass, 2, 3, 100);
+        assert_eq!(one[1], Block { number: 1, images: vec![(1, 0), (1, 1), (1, 2)] });
+        assert_eq!(blocks(Batching::OneClass, 2, 3, 2).len(), 4);
+    }
+}

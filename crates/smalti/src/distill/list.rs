@@ -1,0 +1,151 @@
+//! The distillation methods: which images are moved together, what they match, where they start.
+
+use crate::error::unknown;
+use anyhow::Result;
+use smalti_learn::recover::{Curriculum, Jitter, Look, Nudge, RecoverSpec};
+
+/// One method.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Distillation {
+    /// Name on the command line.
+    pub name: &'static str,
+    /// One sentence.
+    pub about: &'static str,
+    /// Where it comes from.
+    pub paper: &'static str,
+    /// Which images are moved together.
+    pub batching: Batching,
+    /// What they are made to match.
+    pub matches: Matches,
+    /// What they are at first.
+    pub start: Start,
+    /// Published settings for images of about 224, of 64 and of 32 px.
+    pub settings: [RecoverSpec; 3],
+}
+
+/// Which images are moved together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Batching {
+    /// Every one of another class, at most 100.
+    DistinctClasses,
+    /// All of one class.
+    OneClass,
+}
+
+/// Whose statistics are matched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Matches {
+    /// Those of all training images: the running statistics.
+    Everything,
+    /// Those of the class, measured in one pass over the training images.
+    TheClass,
+}
+
+/// Where pixels start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// Standard normal noise.
+    Noise,
+    /// Training images of the class.
+    RealImages,
+}
+
+const PLAIN: Curriculum = Curriculum::Fixed { least: 0.08 };
+const SHRINKING: Curriculum = Curriculum::Cosine { least: 0.08, until: 1.0 };
+
+/// SRe2L's for ImageNet; the others differ from it.
+const LARGE: RecoverSpec = RecoverSpec {
+    iterations: 4000,
+    learning_rate: 0.25,
+    statistics: 0.01,
+    first_norm: 10.0,
+    variance: 1.0,
+    look: Look { crop: PLAIN, jitter: Jitter::Forward { most: 32 } },
+    nudge: None,
+};
+
+/// SRe2L's for Tiny-ImageNet.
+const TINY: RecoverSpec = RecoverSpec {
+    learning_rate: 0.1,
+    statistics: 1.0,
+    look: Look { crop: PLAIN, jitter: Jitter::Centred { most: 4 } },
+    ..LARGE
+};
+
+/// SRe2L's for CIFAR-100.
+const SMALL: RecoverSpec = RecoverSpec {
+    iterations: 1000,
+    look: Look { crop: Curriculum::None, jitter: Jitter::Centred { most: 4 } },
+    ..LARGE
+};
+
+const fn shrinking(spec: RecoverSpec) -> RecoverSpec {
+    RecoverSpec { look: Look { crop: SHRINKING, jitter: spec.look.jitter }, ..spec }
+}
+
+const fn nudged(spec: RecoverSpec, iterations: u32, steps: u32, variance: f64) -> RecoverSpec {
+    RecoverSpec { iterations, variance, statistics: 0.01, nudge: Some(Nudge { steps, radius: 0.015 }), ..spec }
+}
+
+const SRE2L: Distillation = Distillation {
+    name: "sre2l",
+    about: "noise is moved until a trained network sees its classes and its batch norms' statistics; one image of each class together",
+    paper: "Yin, Xing, Shen: Squeeze, Recover and Relabel, NeurIPS 2023 (arXiv 2306.13092)",
+    batching: Batching::DistinctClasses,
+    matches: Matches::Everything,
+    start: Start::Noise,
+    settings: [LARGE, TINY, SMALL],
+};
+
+/// All methods.
+pub const DISTILLATIONS: &[Distillation] = &[
+    SRE2L,
+    Distillation {
+        name: "cda",
+        about: "SRe2L with a curriculum: whole images first, then smaller and smaller crops",
+        paper: "Yin, Shen: Dataset Distillation via Curriculum Data Synthesis, TMLR 2024 (arXiv 2311.18838); for 32 px SRe2L's other settings",
+        settings: [
+            shrinking(LARGE),
+            shrinking(RecoverSpec { learning_rate: 0.4, statistics: 0.05, ..TINY }),
+            shrinking(SMALL),
+        ],
+        ..SRE2L
+    },
+    Distillation {
+        name: "lpld",
+        about: "SRe2L class by class: the images of a class together, matched to the statistics of that class",
+        paper: "Xiao, He: Are Large-scale Soft Labels Necessary, NeurIPS 2024 (arXiv 2410.15919); exact class moments; for 32 px those of 64 px",
+        batching: Batching::OneClass,
+        matches: Matches::TheClass,
+        settings: [LARGE, RecoverSpec { statistics: 0.05, ..TINY }, RecoverSpec { statistics: 0.05, ..TINY }],
+        ..SRE2L
+    },
+    Distillation {
+        name: "dwa",
+        about: "training images are moved, each batch under weights that were first turned away from it; variances count more",
+        paper: "Du et al.: Diversity-Driven Synthesis, NeurIPS 2024 (arXiv 2409.17612); weights are put back after each batch, as the paper says",
+        start: Start::RealImages,
+        settings: [nudged(LARGE, 2000, 15, 2.0), nudged(TINY, 2000, 12, 11.0), nudged(SMALL, 1000, 12, 11.0)],
+        ..SRE2L
+    },
+];
+
+impl Distillation {
+    /// The published settings for the size that is nearest.
+    pub fn settings_for(&self, size: u32) -> RecoverSpec {
+        match size {
+            0..=32 => self.settings[2],
+            33..=64 => self.settings[1],
+            _ => self.settings[0],
+        }
+    }
+}
+
+/// The method with this name.
+///
+/// # Errors
+/// For an unknown name; the hint lists the known ones.
+pub fn distillation(name: &str) -> Result<&'static Distillation> {
+    let names = DISTILLATIONS.iter().map(|method| method.name);
+    DISTILLATIONS.iter().find(|method| method.name == name).ok_or_else(|| unknown("distillation method", name, names))
+}

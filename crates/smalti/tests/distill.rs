@@ -1,0 +1,160 @@
+//! `smalti distill`: every method makes a whole set from a small teacher, goes on where it was cut off, and refuses what it cannot match.
+
+mod common;
+
+use common::{arg, images, run};
+use std::path::{Path, PathBuf};
+
+fn teacher(dir: &Path, source: &Path, network: &str) -> PathBuf {
+    let path = dir.join(format!("{network}.safetensors").replace('/', "_"));
+    run(
+        [
+            "train",
+            arg(source),
+            "--test",
+            arg(source),
+            "--student",
+            network,
+            "--size",
+            "16",
+            "--protocol",
+            "small",
+            "--images-seen",
+            "120",
+            "--batch",
+            "20",
+            "--seeds",
+            "1",
+            "--threads",
+            "1",
+            "--save",
+            arg(&path),
+            "-q",
+        ],
+        0,
+    );
+    path
+}
+
+fn made(method: &str, source: &Path, teacher: &Path, out: &Path, more: &[&str], status: i32) -> (String, String) {
+    let plain = [
+        "distill",
+        method,
+        arg(source),
+        "--teacher",
+        arg(teacher),
+        "--ipc",
+        "2",
+        "--iterations",
+        "6",
+        "--threads",
+        "1",
+        "--out",
+        arg(out),
+    ];
+    run(plain.into_iter().chain(more.iter().copied()), status)
+}
+
+fn pictures(out: &Path) -> Vec<Vec<u8>> {
+    let mut files: Vec<PathBuf> = std::fs::read_dir(out.join("train"))
+        .expect("classes")
+        .flat_map(|class| std::fs::read_dir(class.expect("an entry").path()).expect("a class"))
+        .map(|file| file.expect("an entry").path())
+        .collect();
+    files.sort();
+    files.iter().map(|file| std::fs::read(file).expect("there")).collect()
+}
+
+#[test]
+fn every_method_makes_a_set_that_trains_and_repeats() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let source = images(dir.path(), 16);
+    let teacher = teacher(dir.path(), &source, "convnet-2/8");
+    let mut sets = Vec::new();
+    for method in ["sre2l", "cda", "lpld", "dwa"] {
+        let out = dir.path().join(method);
+        let (stdout, _) = made(method, &source, &teacher, &out, &["--json"], 0);
+        let found: serde_json::Value = serde_json::from_str(&stdout).expect("JSON");
+        assert_eq!((found["images"].as_u64(), found["label_bytes"].as_u64()), (Some(6), Some(48)), "{method}");
+        run(["verify", arg(&out)], 0);
+        let again = dir.path().join(format!("{method}-again"));
+        made(method, &source, &teacher, &again, &[], 0);
+        assert!(pictures(&out) == pictures(&again), "{method}: the same seed gives the same bytes");
+        sets.push(pictures(&out));
+    }
+    for (at, set) in sets.iter().enumerate() {
+        assert!(set.len() == 6 && sets[..at].iter().all(|other| other != set), "each method makes images of its own");
+    }
+    let (stdout, _) = run(
+        [
+            "train",
+            arg(&dir.path().join("sre2l")),
+            "--test",
+            arg(&source),
+            "--student",
+            "convnet-2/8",
+            "--protocol",
+            "small",
+            "--images-seen",
+            "100",
+            "--seeds",
+            "1",
+            "--json",
+            "-q",
+        ],
+        0,
+    );
+    assert!(stdout.contains("\"train_images\": 6"), "{stdout}");
+}
+
+#[test]
+fn a_run_that_was_cut_off_goes_on_with_the_next_block() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let source = images(dir.path(), 16);
+    let teacher = teacher(dir.path(), &source, "convnet-2/8");
+    let (whole, cut) = (dir.path().join("whole"), dir.path().join("cut"));
+    made("lpld", &source, &teacher, &whole, &[], 0);
+    // A wall in the way of the second class's pictures.
+    let wall = dir.path().join("cut.run/distilled/train/000001");
+    std::fs::create_dir_all(wall.parent().expect("a folder")).expect("created");
+    std::fs::write(&wall, "").expect("written");
+    made("lpld", &source, &teacher, &cut, &[], 1);
+    let first = dir.path().join("cut.run/blocks/block=0.json");
+    let before = std::fs::metadata(&first).and_then(|file| file.modified()).expect("the first block is finished");
+    std::fs::remove_file(&wall).expect("removed");
+    let (_, stderr) = made("lpld", &source, &teacher, &cut, &["--iterations", "7"], 2);
+    assert!(stderr.contains("cannot be used multiple times"), "{stderr}");
+    let (_, stderr) = made("lpld", &source, &teacher, &cut, &["--seed", "5"], 1);
+    assert!(stderr.contains("other settings") && stderr.contains("seed = 0"), "{stderr}");
+    made("lpld", &source, &teacher, &cut, &[], 0);
+    assert_eq!(std::fs::metadata(&first).and_then(|file| file.modified()).expect("there"), before);
+    assert!(pictures(&whole) == pictures(&cut));
+    let (_, stderr) = made("lpld", &source, &teacher, &cut, &[], 1);
+    assert!(stderr.contains("finished set"), "{stderr}");
+    made("lpld", &source, &teacher, &cut, &["--force", "--seed", "5"], 0);
+    assert!(pictures(&whole) != pictures(&cut), "another seed makes other images");
+}
+
+#[test]
+fn what_a_method_cannot_do_is_said() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let source = images(dir.path(), 16);
+    let bare = teacher(dir.path(), &source, "convnet-2/8-in");
+    let out = dir.path().join("out");
+    let (_, stderr) = made("sre2l", &source, &bare, &out, &[], 1);
+    assert!(stderr.contains("has no batch norm") && stderr.contains("resnet18"), "{stderr}");
+    assert!(!out.exists());
+    let (_, stderr) = made("srel", &source, &bare, &out, &[], 2);
+    assert!(stderr.contains("did you mean `sre2l`"), "{stderr}");
+    let good = teacher(dir.path(), &source, "convnet-2/8");
+    let (_, stderr) =
+        run(["distill", "dwa", arg(&source), "--teacher", arg(&good), "--ipc", "999", "--out", arg(&out)], 1);
+    assert!(stderr.contains("starts from training images") && stderr.contains("999"), "{stderr}");
+    let other = dir.path().join("renamed");
+    std::fs::rename(&source, &other).expect("renamed");
+    for split in ["train", "test"] {
+        std::fs::rename(other.join(split).join("ring"), other.join(split).join("torus")).expect("renamed");
+    }
+    let (_, stderr) = made("sre2l", &other, &good, &out, &[], 2);
+    assert!(stderr.contains("torus"), "{stderr}");
+}
