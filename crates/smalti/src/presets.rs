@@ -47,6 +47,14 @@ pub const PRESETS: &[Preset] = &[
         grid: 2,
     },
     Preset {
+        name: "ccs-mosaic",
+        about: "leave the hardest 30 % out, draw evenly over the difficulty of the rest, combine four whole images per stored one",
+        paper: "this project: the choice of arXiv 2210.15809 in the mosaics of arXiv 2502.06434",
+        metric: Some("aum-prob"),
+        rule: "ccs:0.3",
+        grid: 2,
+    },
+    Preset {
         name: "el2n-easy",
         about: "the images with the smallest EL2N, class-balanced",
         paper: "arXiv 2107.07075; reversed as in arXiv 2502.06434",
