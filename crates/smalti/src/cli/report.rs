@@ -14,7 +14,8 @@ Example: the page of a bench that is still running, as far as it is
 
 pub(super) fn run(args: &args::Report, form: Form, ui: &Ui) -> Result<Done> {
     let (plan, cells) = bench::reopen(&args.run)?;
-    let _alone = bench::alone(&args.run)?;
+    // A page elsewhere changes nothing here, which may be a folder that cannot be written.
+    let _alone = args.out.is_none().then(|| bench::alone(&args.run)).transpose()?;
     let path = args.out.clone().unwrap_or_else(|| args.run.join("report.html"));
     match &args.out {
         None => bench::write_results(&plan, &cells, &args.run)?,

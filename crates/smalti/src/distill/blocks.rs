@@ -84,7 +84,11 @@ impl Mover<'_> {
     /// Finishes all blocks, and returns the seconds that all of them took, in this and earlier runs.
     pub fn finish(&self, blocks: &[Block], scanned: &Scanned, run: &Run, ui: &Ui) -> Result<f64> {
         let marker = |block: &Block| run.table(&format!("blocks/block={}.json", block.number));
-        let left: Vec<&Block> = blocks.iter().filter(|block| !marker(block).exists()).collect();
+        let root = staging(run);
+        let whole = |block: &Block| {
+            marker(block).exists() && block.images.iter().all(|&image| picture_path(&root, image).exists())
+        };
+        let left: Vec<&Block> = blocks.iter().filter(|block| !whole(block)).collect();
         let ipc = blocks.iter().flat_map(|block| &block.images).map(|(_, index)| index + 1).max().unwrap_or(0);
         if !left.is_empty() {
             let materials = Materials::load(self, scanned, ipc, run, ui)?;

@@ -22,10 +22,10 @@ use list::Distillation;
 use serde::Serialize;
 use smalti_data::manifest::{Manifest, Skipped};
 use smalti_data::mosaic::{Layout, Plan, PlannedImage};
+use smalti_data::scan;
 use smalti_data::source::{Source, SourceOptions};
 use smalti_data::tables::{Samples, Split};
 use smalti_data::write::{OutputFormat, SetSpec, source_hash, write_set};
-use smalti_data::{files, scan};
 use smalti_learn::batch::IMAGENET;
 use smalti_learn::engine::{Engine, Precision};
 use smalti_learn::recover::{RecoverSpec, Rounding};
@@ -194,9 +194,5 @@ fn write(
     bar.done();
     // The pictures are in the set now.
     std::fs::remove_dir_all(staging(run)).map_err(smalti_data::Error::io("remove the folder", &staging(run)))?;
-    let kept = run.table("recipe.toml");
-    if !kept.exists() {
-        files::write_bytes(&kept, text.as_bytes())?;
-    }
     Ok(manifest)
 }
