@@ -33,10 +33,9 @@ pub enum Stage {
     Labels = 12,
     /// Colours, holes and turns of views; an epoch of u32::MAX keys what a step draws once.
     Distort = 13,
-    /// The first pixels of distilled images, and how each iteration looks at them; the epoch is the iteration.
+    /// The first pixels of distilled images (epoch 0), how each iteration looks at them (its number from 1), and the training images that
+    /// they start from (u32::MAX).
     Recover = 14,
-    /// Crops among which a distillation method chooses.
-    Crops = 15,
 }
 
 /// One stream of random numbers.

@@ -88,12 +88,8 @@ pub fn recover(
         let view = |iteration: u32| {
             View::draw(&spec.look, network.shape.size, part(iteration, spec), stream(batch, iteration))
         };
-        let moved = spec.nudge.as_ref().map(|nudge| nudge.apply(network, &view(0).of(&pixels.detach()), &labels));
-        let result = steps(network, batch, spec, (&mut pixels, &mut adam), &bounds, &labels, &view, progress);
-        if let Some(moved) = moved {
-            moved.undo();
-        }
-        result?;
+        let _moved = spec.nudge.as_ref().map(|nudge| nudge.apply(network, &view(0).of(&pixels.detach()), &labels));
+        steps(network, batch, spec, (&mut pixels, &mut adam), &bounds, &labels, &view, progress)?;
         Ok(pixels.detach())
     })
 }

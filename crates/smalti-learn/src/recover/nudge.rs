@@ -14,7 +14,7 @@ pub struct Nudge {
     pub radius: f64,
 }
 
-/// What the parameters were before.
+/// What the parameters were before; they are put back when this goes.
 pub(super) struct Moved<'a> {
     network: &'a Network,
     before: Vec<Tensor>,
@@ -40,9 +40,9 @@ impl Nudge {
     }
 }
 
-impl Moved<'_> {
-    /// Puts the parameters back.
-    pub fn undo(self) {
+/// The parameters go back, even when libtorch refuses in the middle of a batch.
+impl Drop for Moved<'_> {
+    fn drop(&mut self) {
         tch::no_grad(|| {
             for (param, before) in self.network.params().iter().zip(&self.before) {
                 param.tensor.shallow_clone().copy_(before);

@@ -149,7 +149,7 @@ fn a_nudge_goes_uphill_by_its_radius_and_is_undone() {
     let length = squares.map(|s| s.double_value(&[])).sum::<f64>().sqrt();
     assert!(length > 0.012 && length < 0.01501, "{length}");
     assert!(entropy() > low);
-    moved.undo();
+    drop(moved);
     assert!(network.params().iter().zip(&before).all(|(p, b)| p.tensor.detach() == *b));
     let spec = RecoverSpec { nudge: Some(Nudge { steps: 3, radius: 0.5 }), iterations: 5, ..SPEC };
     assert_ne!(made(&network, &spec, 1, &engine), made(&network, &RecoverSpec { nudge: None, ..spec }, 1, &engine));

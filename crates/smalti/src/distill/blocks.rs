@@ -221,7 +221,7 @@ fn draw(scanned: &Scanned, ipc: u32, seed: u64, method: &str) -> Result<Vec<Vec<
                 "choose a smaller --ipc, or a method that starts from noise",
             ));
         }
-        Stream::new(seed, Stage::Crops, u32::MAX, class as u64).shuffle(rows);
+        Stream::new(seed, Stage::Recover, u32::MAX, class as u64).shuffle(rows);
         rows.truncate(ipc as usize);
     }
     Ok(rows)
