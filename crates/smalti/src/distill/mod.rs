@@ -11,21 +11,21 @@ pub mod list;
 
 use crate::error::usage;
 use crate::pipeline::Overwrite;
-use crate::report::words::{bytes, seconds};
 use crate::run::Run;
 use crate::sources::Scanned;
+use crate::stages;
 use crate::teachers::TeacherFile;
-use crate::ui::{Ui, count};
+use crate::ui::Ui;
 use anyhow::Result;
 use blocks::{Mover, blocks, staging};
 use list::Distillation;
 use serde::Serialize;
-use smalti_data::manifest::{Manifest, Skipped};
+use smalti_data::manifest::Manifest;
 use smalti_data::mosaic::{Layout, Plan, PlannedImage};
 use smalti_data::scan;
 use smalti_data::source::{Source, SourceOptions};
 use smalti_data::tables::{Samples, Split};
-use smalti_data::write::{OutputFormat, SetSpec, source_hash, write_set};
+use smalti_data::write::{OutputFormat, SetSpec, source_hash};
 use smalti_learn::batch::IMAGENET;
 use smalti_learn::engine::{Engine, Precision};
 use smalti_learn::recover::{RecoverSpec, Rounding};
@@ -134,17 +134,6 @@ pub fn distill(request: &Request, ui: &Ui) -> Result<Distilled> {
     let all = blocks(method.batching, classes, request.ipc, request.block);
     let recover_seconds = mover.finish(&all, &scanned, &run, ui)?;
     let manifest = write(request, &settings, &text, &scanned, &run, ui)?;
-    ui.say(
-        "distill",
-        format!(
-            "{}: {} of {size} px by {}, {}, recovered in {}",
-            request.out.display(),
-            count(manifest.images.len() as u64, "image"),
-            method.name,
-            bytes(manifest.image_bytes),
-            seconds(recover_seconds)
-        ),
-    );
     Ok(Distilled { manifest, recover_seconds })
 }
 
@@ -166,10 +155,6 @@ fn write(
         images.push(PlannedImage { class_id: sample.class_id, index, samples: vec![sample.sample] });
     }
     let samples = &scanned.samples;
-    let skipped = |(sample, cause): (&smalti_data::tables::Sample, &str)| Skipped {
-        path: samples.path(sample.sample).into_owned(),
-        cause: cause.to_owned(),
-    };
     let spec = SetSpec {
         name: format!("{}-ipc{}", settings.distill, settings.ipc),
         classes: samples.classes.clone(),
@@ -181,7 +166,7 @@ fn write(
             ("distill".to_owned(), settings.distill.clone()),
             ("teacher".to_owned(), settings.teacher.clone()),
         ]),
-        skipped: samples.bad().map(skipped).collect(),
+        skipped: stages::skipped(samples),
         source_kind: scanned.source.kind().to_owned(),
         source_images: samples.rows.len() as u64,
         source_hash: source_hash(samples),
@@ -189,9 +174,7 @@ fn write(
         licence: None,
         notes: Some(format!("The images are synthetic: {} ({}).", request.method.about, request.method.paper)),
     };
-    let bar = ui.progress("write", "", images.len() as u64, "images");
-    let manifest = write_set(&run.out, &run.dir, &pictures, &found, &Plan { images }, &spec, &|n| bar.add(n))?;
-    bar.done();
+    let manifest = stages::write_as(&pictures, &found, &Plan { images }, &spec, run, ui)?;
     // The pictures are in the set now.
     std::fs::remove_dir_all(staging(run)).map_err(smalti_data::Error::io("remove the folder", &staging(run)))?;
     Ok(manifest)

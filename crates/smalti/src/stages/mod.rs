@@ -11,7 +11,7 @@ pub use prune::prune;
 pub use scan::{hold_out, scan};
 pub use score::{Evidence, ProxyJob, Scores, given_scores, leaves, score, train_proxies};
 pub use settle::settle;
-pub use write::write;
+pub use write::{skipped, write, write_as};
 
 use std::path::PathBuf;
 

@@ -8,7 +8,7 @@ use anyhow::Result;
 use smalti_data::manifest::{Manifest, Skipped};
 use smalti_data::mosaic::Plan;
 use smalti_data::source::Source;
-use smalti_data::tables::Samples;
+use smalti_data::tables::{Sample, Samples};
 use smalti_data::write::{SetSpec, source_hash, write_set};
 use smalti_select::HardEnd;
 use std::collections::BTreeMap;
@@ -25,10 +25,6 @@ pub fn write(
     run: &Run,
     ui: &Ui,
 ) -> Result<Manifest> {
-    let skipped = |(sample, cause): (&smalti_data::tables::Sample, &str)| Skipped {
-        path: samples.path(sample.sample).into_owned(),
-        cause: cause.to_owned(),
-    };
     let mut method =
         BTreeMap::from([("preset".to_owned(), settings.preset.clone()), ("rule".to_owned(), settings.rule.clone())]);
     method.extend(settings.metric.clone().map(|metric| ("metric".to_owned(), metric)));
@@ -42,7 +38,7 @@ pub fn write(
         seed: settings.seed,
         format: settings.format,
         method,
-        skipped: samples.bad().map(skipped).collect(),
+        skipped: skipped(samples),
         source_kind: source.kind().to_owned(),
         source_images: samples.rows.len() as u64,
         source_hash: source_hash(samples),
@@ -50,8 +46,32 @@ pub fn write(
         licence: settings.licence.clone(),
         notes: None,
     };
+    write_as(source, samples, plan, &spec, run, ui)
+}
+
+/// Source images that could not be used.
+pub fn skipped(samples: &Samples) -> Vec<Skipped> {
+    let entry = |(sample, cause): (&Sample, &str)| Skipped {
+        path: samples.path(sample.sample).into_owned(),
+        cause: cause.to_owned(),
+    };
+    samples.bad().map(entry).collect()
+}
+
+/// Writes and verifies the set that `spec` describes, and warns of classes that readers would number in another way.
+///
+/// # Errors
+/// As [`write`].
+pub fn write_as(
+    source: &Source,
+    samples: &Samples,
+    plan: &Plan,
+    spec: &SetSpec,
+    run: &Run,
+    ui: &Ui,
+) -> Result<Manifest> {
     let bar = ui.progress("write", "", plan.images.len() as u64, "images");
-    let manifest = write_set(&run.out, &run.dir, source, samples, plan, &spec, &|n| bar.add(n))?;
+    let manifest = write_set(&run.out, &run.dir, source, samples, plan, spec, &|n| bar.add(n))?;
     bar.done();
     if manifest.format.has_folder()
         && let Some(at) = sorted(&manifest.folders).iter().zip(&manifest.folders).position(|(a, b)| *a != b)
