@@ -9,7 +9,7 @@ use smalti_data::store::{Budget, Fit, ImageStore};
 use smalti_data::tables::Samples;
 use std::path::Path;
 
-/// Fewer bytes are decoded again in the time that it takes to look.
+/// Fewer bytes are decoded in a second or less.
 const WORTH_KEEPING: u64 = 64 << 20;
 /// More bytes would fill a disk.
 const TOO_LARGE: u64 = 4 << 30;
