@@ -20,6 +20,10 @@ pub struct Preset {
     pub grid: u32,
 }
 
+/// What `compress` makes where nothing else is asked: the best of six on the hold-out of Imagenette, averaged over 1, 10 and 50 images per class
+/// (39.4 %, against 35.5 % of pca and 34.0 % of random; results/2026-11-24- and 2026-11-25-amd-epyc-2core-pruning-imagenette*).
+pub const DEFAULT: &str = "ccs-mosaic";
+
 /// All presets.
 pub const PRESETS: &[Preset] = &[
     Preset {
@@ -86,6 +90,7 @@ mod tests {
 
     #[test]
     fn names_are_unique_and_every_part_is_in_its_list() {
+        preset(DEFAULT).expect("the default is one of them");
         for (at, preset) in PRESETS.iter().enumerate() {
             assert!(PRESETS[..at].iter().all(|other| other.name != preset.name), "{}", preset.name);
             assert!(preset.paper.contains("arXiv") && preset.about.len() > 20, "{}", preset.name);

@@ -1,7 +1,7 @@
 //! Recipes: the settings of `compress` as TOML. What a person gives is partial; what a run saves is complete.
 
 use crate::error::{failure, near, unknown, usage};
-use crate::presets::{PRESETS, preset};
+use crate::presets::{DEFAULT, preset};
 use anyhow::{Context, Result};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -178,7 +178,7 @@ impl Recipe {
     /// # Errors
     /// For names that are in no list and numbers out of range, with the flag that mends it.
     pub fn settle(&self, name: &str, typical_side: u32) -> Result<Settings> {
-        let preset = preset(self.preset.as_deref().unwrap_or(PRESETS[0].name))?;
+        let preset = preset(self.preset.as_deref().unwrap_or(DEFAULT))?;
         let rule = smalti_select::rule(self.rule.as_deref().unwrap_or(preset.rule))?;
         let needs = rule.rule.needs;
         let metric = self.metric.as_deref().or(preset.metric);
@@ -355,7 +355,7 @@ mod tests {
 
     #[test]
     fn the_saved_recipe_settles_to_itself() {
-        for name in PRESETS.iter().map(|p| p.name) {
+        for name in crate::presets::PRESETS.iter().map(|p| p.name) {
             let recipe =
                 Recipe { ipc: Some(2), preset: Some(name.into()), licence: Some("mit".into()), ..Recipe::default() };
             let settings = recipe.settle("set", 500).expect("settled");

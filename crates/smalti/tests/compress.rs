@@ -18,7 +18,7 @@ fn compress<'a>(source: &'a Path, out: &'a Path, more: &[&'a str]) -> Vec<&'a st
 fn pca_writes_mosaics_of_the_easiest_images_and_verifies() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let (source, out) = (images(dir.path(), 12), dir.path().join("set"));
-    let mut args = compress(&source, &out, &["--ipc", "2", "--json"]);
+    let mut args = compress(&source, &out, &["--ipc", "2", "--preset", "pca", "--json"]);
     args.extend(TINY_PROXY);
     let (stdout, _) = run(args, 0);
     let facts: serde_json::Value = serde_json::from_str(&stdout).expect("JSON alone on standard output");

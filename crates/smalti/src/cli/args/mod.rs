@@ -90,7 +90,7 @@ pub struct Compress {
     #[arg(long, value_enum, value_name = "WHAT", help_heading = "Budget")]
     pub on_small_class: Option<SmallClassName>,
 
-    /// A published combination of metric, rule and grid; `smalti methods` lists them [default: pca]
+    /// A published combination of metric, rule and grid; `smalti methods` lists them [default: ccs-mosaic]
     #[arg(long, value_name = "NAME", help_heading = "Method")]
     pub preset: Option<String>,
     /// What the images are scored by: a name, or your own as 'NAME=SQL' over the columns of the trace [default: the preset's]
