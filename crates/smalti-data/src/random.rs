@@ -36,6 +36,8 @@ pub enum Stage {
     /// The first pixels of distilled images (epoch 0), how each iteration looks at them (its number from 1), and the training images that
     /// they start from (u32::MAX).
     Recover = 14,
+    /// The training images that crops are taken from (epoch u32::MAX, keyed by class), and their crops (its number, keyed by row).
+    Crops = 15,
 }
 
 /// One stream of random numbers.

@@ -25,15 +25,15 @@ pub fn for_each_batch(
 ) -> Result<()> {
     network.check_fits(store, stage)?;
     let all: Vec<u32> = (0..store.len() as u32).collect();
-    for indices in all.chunks(at_once(store)) {
+    for indices in all.chunks(at_once(store.size())) {
         with(indices, &look(network, store, indices, normalise, engine)?)?;
     }
     Ok(())
 }
 
-/// Images of one forward pass.
-pub fn at_once(store: &ImageStore) -> usize {
-    let side = store.size() as usize;
+/// Images of `side` px of one forward pass.
+pub fn at_once(side: u32) -> usize {
+    let side = side as usize;
     (PIXELS / (side * side).max(1)).clamp(32, 512)
 }
 

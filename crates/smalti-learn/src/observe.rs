@@ -44,7 +44,7 @@ pub fn observe(
     let (mut entropy, mut nll, mut right) = (0.0, 0.0, 0.0);
     let all: Vec<Item> =
         (0..passes).flat_map(|epoch| (0..store.len() as u32).map(move |index| Item { index, epoch })).collect();
-    for items in all.chunks(at_once(store)) {
+    for items in all.chunks(at_once(store.size())) {
         let sight = Sight::draw(store, items.to_vec(), views, Mix::None, 0)?;
         let labels = label_tensor(&sight.labels(store), engine.device);
         let log = observer.says(&sight.images(store, normalise, engine)?, normalise).log_softmax(-1, Kind::Float);

@@ -149,14 +149,15 @@ fn write_all_features(path: &Path, network: &Network, store: &ImageStore, engine
     let mut order: Vec<u32> = (0..store.len() as u32).collect();
     order.sort_unstable_by_key(|&i| (store.label(i), store.sample(i)));
     let mut failed = None;
-    let parts =
-        order.chunks(at_once(store)).map_while(|indices| match features_of(indices, network, store, engine, stage) {
+    let parts = order.chunks(at_once(store.size())).map_while(|indices| {
+        match features_of(indices, network, store, engine, stage) {
             Ok(features) => Some(features),
             Err(error) => {
                 failed = Some(error);
                 None
             }
-        });
+        }
+    });
     let written = write_parts(path, parts);
     match failed {
         Some(error) => Err(error),

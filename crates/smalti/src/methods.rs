@@ -1,7 +1,8 @@
 //! Every list of the program in one place: what `smalti methods` prints, `docs/methods.md` shows and a test compares.
 
-use crate::distill::list::{DISTILLATIONS, Distillation};
-use crate::presets::PRESETS;
+use crate::distill::CropSpec;
+use crate::distill::list::{DISTILLATIONS, Distillation, Way};
+use crate::presets::{DEFAULT, PRESETS};
 use crate::students::TrainingRecipe;
 use serde::Serialize;
 use smalti_data::tables::trace::COLUMNS;
@@ -32,7 +33,11 @@ pub fn families() -> Vec<Family> {
     let text = |parts: &[&str]| parts.iter().map(|part| (*part).to_owned()).collect::<Vec<_>>();
     let preset = |p: &crate::presets::Preset| {
         let made = format!("{}{}, grid {}", p.rule, p.metric.map_or(String::new(), |m| format!(" by {m}")), p.grid);
-        text(&[p.name, p.about, &made, p.paper])
+        let standing = match p.name {
+            DEFAULT => "the default: best on the hold-out of Imagenette over 1, 10 and 50 images per class",
+            _ => "-",
+        };
+        text(&[p.name, p.about, &made, standing, p.paper])
     };
     let metric = |m: &smalti_select::Metric| {
         let hard = if m.hard == HardEnd::High { "high" } else { "low" };
@@ -60,7 +65,7 @@ pub fn families() -> Vec<Family> {
         Family {
             name: "Presets",
             flag: "--preset",
-            columns: vec!["name", "what it does", "made of", "paper"],
+            columns: vec!["name", "what it does", "made of", "standing", "paper"],
             rows: PRESETS.iter().map(preset).collect(),
         },
         Family {
@@ -138,7 +143,10 @@ fn protocols() -> Family {
 
 fn distillations() -> Family {
     let row = |d: &Distillation| {
-        let [large, tiny, small] = d.settings.map(|spec| describe_settings(&spec));
+        let [large, tiny, small] = match &d.way {
+            Way::Recover(recovery) => recovery.settings.map(|spec| describe_settings(&spec)),
+            Way::Crops(settings) => settings.map(describe_crops),
+        };
         [d.name, d.about, &small, &tiny, &large, d.paper].map(str::to_owned).to_vec()
     };
     Family {
@@ -147,6 +155,10 @@ fn distillations() -> Family {
         columns: vec!["name", "what it does", "up to 32 px", "up to 64 px", "above", "paper"],
         rows: DISTILLATIONS.iter().map(row).collect(),
     }
+}
+
+fn describe_crops(CropSpec { grid, pool, crops }: CropSpec) -> String {
+    format!("{crops} square crops from 0.08 of the area of {pool} images a class, {grid} x {grid} tiles an image")
 }
 
 /// `4,000 steps, rate 0.25, statistics x 0.01`.

@@ -37,7 +37,7 @@ fn teacher(dir: &Path, source: &Path, network: &str) -> PathBuf {
 }
 
 fn made(method: &str, source: &Path, teacher: &Path, out: &Path, more: &[&str], status: i32) -> (String, String) {
-    let plain = [
+    let mut plain = vec![
         "distill",
         method,
         arg(source),
@@ -45,13 +45,14 @@ fn made(method: &str, source: &Path, teacher: &Path, out: &Path, more: &[&str], 
         arg(teacher),
         "--ipc",
         "2",
-        "--iterations",
-        "6",
         "--threads",
         "1",
         "--out",
         arg(out),
     ];
+    if method != "rded" {
+        plain.extend(["--iterations", "6"]);
+    }
     run(plain.into_iter().chain(more.iter().copied()), status)
 }
 
@@ -71,7 +72,7 @@ fn every_method_makes_a_set_that_trains_and_repeats() {
     let source = images(dir.path(), 16);
     let teacher = teacher(dir.path(), &source, "convnet-2/8");
     let mut sets = Vec::new();
-    for method in ["sre2l", "cda", "lpld", "dwa"] {
+    for method in ["sre2l", "cda", "lpld", "dwa", "rded"] {
         let out = dir.path().join(method);
         let (stdout, _) = made(method, &source, &teacher, &out, &["--json"], 0);
         let found: serde_json::Value = serde_json::from_str(&stdout).expect("JSON");
@@ -133,6 +134,37 @@ fn a_run_that_was_cut_off_goes_on_with_the_next_block() {
     assert!(stderr.contains("finished set"), "{stderr}");
     made("lpld", &source, &teacher, &cut, &["--force", "--seed", "5"], 0);
     assert!(pictures(&whole) != pictures(&cut), "another seed makes other images");
+}
+
+#[test]
+fn rded_puts_the_easiest_crops_of_different_images_into_tiles() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let source = images(dir.path(), 16);
+    let teacher = teacher(dir.path(), &source, "convnet-2/8");
+    let (one, four) = (dir.path().join("one"), dir.path().join("four"));
+    made("rded", &source, &teacher, &one, &["--pool", "9"], 0);
+    made("rded", &source, &teacher, &four, &["--pool", "9", "--grid", "2"], 0);
+    let manifest: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(four.join("manifest.json")).expect("written")).expect("JSON");
+    assert_eq!((manifest["grid"].as_u64(), manifest["images"].as_array().map(Vec::len)), (Some(2), Some(6)));
+    // Ranks 0, 2 | 4, 6 of the class lie in its first image, 1, 3 | 5, 7 in the second.
+    let tiles: Vec<u64> = manifest["images"]
+        .as_array()
+        .expect("images")
+        .iter()
+        .take(2)
+        .flat_map(|image| image["tiles"].as_array().expect("tiles"))
+        .map(|tile| tile["sample"].as_u64().expect("a row of the pictures of the class"))
+        .collect();
+    assert_eq!(tiles, [0, 2, 4, 6, 1, 3, 5, 7]);
+    let (_, stderr) = made("rded", &source, &teacher, &one, &["--pool", "7", "--grid", "2", "--force"], 1);
+    assert!(stderr.contains("needs crops of 8 images and 7 of its") && stderr.contains("--pool"), "{stderr}");
+    let (_, stderr) = made("rded", &source, &teacher, &one, &["--grid", "3", "--force"], 2);
+    assert!(stderr.contains("do not fill an image of 16 px"), "{stderr}");
+    let (_, stderr) = made("rded", &source, &teacher, &one, &["--compat", "--force"], 2);
+    assert!(stderr.contains("--compat means nothing to `rded`"), "{stderr}");
+    let (_, stderr) = made("sre2l", &source, &teacher, &one, &["--pool", "7", "--force"], 2);
+    assert!(stderr.contains("--pool means nothing to `sre2l`"), "{stderr}");
 }
 
 #[test]

@@ -85,7 +85,7 @@ impl ClassStatistics {
             network.norms().iter().map(|(mean, _)| (zeros(mean.size()[0]), zeros(mean.size()[0]))).collect();
         let mut images = vec![0u64; classes as usize];
         let all: Vec<u32> = (0..store.len() as u32).collect();
-        for indices in all.chunks(at_once(store)) {
+        for indices in all.chunks(at_once(store.size())) {
             let labels: Vec<u32> = indices.iter().map(|&i| store.label(i)).collect();
             labels.iter().for_each(|&label| images[label as usize] += 1);
             let rows = crate::batch::label_tensor(&labels, engine.device);

@@ -65,8 +65,8 @@ pub struct Batch<'a> {
 /// is the same afterwards.
 ///
 /// # Errors
-/// [`Error::Input`] for a network without batch norms or with other ones than the targets; [`Error::Diverged`] when the loss stops being a
-/// number; libtorch's refusal with the stage's name.
+/// [`Error::Input`] for a network without batch norms or with other ones than the targets, and when the loss stops being a number;
+/// libtorch's refusal with the stage's name.
 pub fn recover(
     network: &Network,
     batch: &Batch,
@@ -111,7 +111,10 @@ fn steps(
         let loss = cross_entropy + distance(&seen, batch.targets, spec) * spec.statistics;
         let value = loss.double_value(&[]);
         if !value.is_finite() {
-            return Err(Error::Diverged { stage: batch.stage.to_owned(), step: iteration.into(), loss: value });
+            return Err(Error::input(
+                format!("{}: the loss is {value} at step {iteration}", batch.stage),
+                "give --precision f32; if it stays, train the teacher again: its weights or statistics are no numbers",
+            ));
         }
         let gradient = Tensor::run_backward(&[&loss], &[&*pixels], false, false).remove(0);
         let rate = spec.learning_rate * Rate::Cosine.at(iteration.into(), spec.iterations.into());

@@ -2,7 +2,7 @@
 
 use super::{Done, Form, args, print, print_json};
 use crate::distill::list::distillation;
-use crate::distill::{Request, distill};
+use crate::distill::{Request, Tuning, distill};
 use crate::pipeline::Overwrite;
 use crate::report::words::{bytes, seconds};
 use crate::ui::{Ui, count};
@@ -25,10 +25,15 @@ pub(super) fn run(args: &args::Distill, form: Form, ui: &Ui) -> Result<Done> {
         teacher: args.teacher.file(),
         ipc: args.ipc,
         size: args.size,
-        iterations: args.iterations,
-        block: args.block,
+        tuning: Tuning {
+            iterations: args.iterations,
+            block: args.block,
+            rounding: args.compat.then_some(Rounding::Truncated),
+            grid: args.grid,
+            pool: args.pool,
+            crops: args.crops,
+        },
         seed: args.seed,
-        rounding: if args.compat { Rounding::Truncated } else { Rounding::Nearest },
         format: args.format.map_or(OutputFormat::Folder, OutputFormat::from),
         out: &args.out,
         overwrite: if args.force { Overwrite::Replace } else { Overwrite::Refuse },
@@ -44,16 +49,16 @@ pub(super) fn run(args: &args::Distill, form: Form, ui: &Ui) -> Result<Done> {
             "images": manifest.images.len(),
             "image_bytes": manifest.image_bytes,
             "label_bytes": manifest.label_bytes,
-            "recover_seconds": made.recover_seconds,
+            "seconds": made.seconds,
         }))?,
         Form::Text => print(&format!(
-            "{}: {} of {} px by {}, {}, recovered in {}\n",
+            "{}: {} of {} px by {}, {}, made in {}\n",
             args.out.display(),
             count(manifest.images.len() as u64, "image"),
             manifest.size,
             args.method,
             bytes(manifest.image_bytes),
-            seconds(made.recover_seconds)
+            seconds(made.seconds)
         ))?,
     }
     Ok(Done::skipping(manifest.skipped.len()))

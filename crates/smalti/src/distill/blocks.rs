@@ -1,15 +1,15 @@
-//! Blocks: the images that are moved together. A finished block lies in the working folder, so that a run that was cut off goes on with the next.
+//! Recover: blocks of images that are moved together. A finished block lies in the working folder, so that a run that was cut off goes on
+//! with the next.
 
-use super::list::{Batching, Distillation, Matches, Start};
+use super::list::{Batching, Matches, Recovery, Start};
+use super::staging::{Block, Staging};
 use crate::decoded::{self, Wanted};
 use crate::error::failure;
 use crate::run::Run;
 use crate::sources::{Scanned, budget, rows};
 use crate::ui::Ui;
-use anyhow::{Context, Result};
-use serde::{Deserialize, Serialize};
-use smalti_data::encode::{ImageFormat, encode};
-use smalti_data::files;
+use anyhow::Result;
+use smalti_data::Rgb;
 use smalti_data::mosaic::Layout;
 use smalti_data::random::{Stage, Stream};
 use smalti_data::store::{Fit, ImageStore};
@@ -18,15 +18,7 @@ use smalti_learn::batch::{Normalise, plain_batch};
 use smalti_learn::engine::Engine;
 use smalti_learn::nets::Network;
 use smalti_learn::recover::{Batch, ClassStatistics, RecoverSpec, Rounding, Targets, pictures, recover};
-use std::path::{Path, PathBuf};
 use std::time::Instant;
-
-/// Images that are moved together: class and number in the class.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Block {
-    pub number: u32,
-    pub images: Vec<(u32, u32)>,
-}
 
 /// All blocks of a set of `ipc` images in each of `classes` classes, at most `most` images each.
 pub(super) fn blocks(batching: Batching, classes: u32, ipc: u32, most: u32) -> Vec<Block> {
@@ -51,16 +43,11 @@ pub(super) fn blocks(batching: Batching, classes: u32, ipc: u32, most: u32) -> V
     (0..).zip(groups).map(|(number, images)| Block { number, images }).collect()
 }
 
-/// What a block cost.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-pub(super) struct Finished {
-    pub images: u64,
-    pub seconds: f64,
-}
-
 /// Everything that moves pixels.
 pub(super) struct Mover<'a> {
-    pub method: &'a Distillation,
+    /// Its name.
+    pub method: &'a str,
+    pub way: Recovery,
     pub spec: RecoverSpec,
     pub network: &'a Network,
     /// The network's column of each class.
@@ -71,49 +58,28 @@ pub(super) struct Mover<'a> {
     pub engine: Engine,
 }
 
-/// Where the pictures of a run are kept until the set is written: a folder of class numbers.
-pub(super) fn staging(run: &Run) -> PathBuf {
-    run.table("distilled")
-}
-
-fn picture_path(root: &Path, (class, index): (u32, u32)) -> PathBuf {
-    root.join(format!("train/{class:06}/{index:06}.png"))
-}
-
 impl Mover<'_> {
     /// Finishes all blocks, and returns the seconds that all of them took, in this and earlier runs.
     pub fn finish(&self, blocks: &[Block], scanned: &Scanned, run: &Run, ui: &Ui) -> Result<f64> {
-        let marker = |block: &Block| run.table(&format!("blocks/block={}.json", block.number));
-        let root = staging(run);
-        let whole = |block: &Block| {
-            marker(block).exists() && block.images.iter().all(|&image| picture_path(&root, image).exists())
-        };
-        let left: Vec<&Block> = blocks.iter().filter(|block| !whole(block)).collect();
+        let staging = Staging::of(run);
+        let left: Vec<&Block> = blocks.iter().filter(|block| !staging.has(block)).collect();
         let ipc = blocks.iter().flat_map(|block| &block.images).map(|(_, index)| index + 1).max().unwrap_or(0);
         if !left.is_empty() {
             let materials = Materials::load(self, scanned, ipc, run, ui)?;
             let steps =
                 left.iter().map(|block| block.images.len() as u64).sum::<u64>() * u64::from(self.spec.iterations);
-            let bar = ui.progress("recover", self.method.name, steps, "image steps");
+            let bar = ui.progress("recover", self.method, steps, "image steps");
             for block in left {
                 let start = Instant::now();
-                self.make(block, &materials, run, &|n| bar.add(n))?;
-                let done = Finished { images: block.images.len() as u64, seconds: start.elapsed().as_secs_f64() };
-                files::write_bytes(&marker(block), &serde_json::to_vec(&done)?)?;
+                let pictures = self.make(block, &materials, &|n| bar.add(n))?;
+                staging.keep(block, &pictures, start)?;
             }
             bar.done();
         }
-        let mut seconds = 0.0;
-        for block in blocks {
-            let path = marker(block);
-            let done: Finished = serde_json::from_slice(&files::read(&path)?)
-                .with_context(|| format!("`{}` is damaged; remove it and run again", path.display()))?;
-            seconds += done.seconds;
-        }
-        Ok(seconds)
+        staging.seconds(blocks)
     }
 
-    fn make(&self, block: &Block, materials: &Materials, run: &Run, progress: &dyn Fn(u64)) -> Result<()> {
+    fn make(&self, block: &Block, materials: &Materials, progress: &dyn Fn(u64)) -> Result<Vec<Rgb>> {
         let labels: Vec<u32> = block.images.iter().map(|&(class, _)| self.columns[class as usize] as u32).collect();
         let own;
         let targets = match &materials.classes {
@@ -130,7 +96,7 @@ impl Mover<'_> {
             }
             None => None,
         };
-        let stage = format!("{} block {}", self.method.name, block.number);
+        let stage = format!("{} block {}", self.method, block.number);
         let batch = Batch {
             stage: &stage,
             labels: &labels,
@@ -140,11 +106,7 @@ impl Mover<'_> {
             number: block.number,
         };
         let images = recover(self.network, &batch, &self.spec, &self.normalise, &self.engine, progress)?;
-        let root = staging(run);
-        for (picture, &place) in pictures(&images, &self.normalise, self.rounding).iter().zip(&block.images) {
-            files::write_bytes(&picture_path(&root, place), &encode(picture, ImageFormat::Png)?)?;
-        }
-        Ok(())
+        Ok(pictures(&images, &self.normalise, self.rounding))
     }
 }
 
@@ -181,7 +143,7 @@ impl Materials {
             let wanted = Wanted { rows: wanted, layout: &layout, fit: Fit::Whole };
             decoded::load((&scanned.source, &scanned.samples), wanted, &budget(&run.dir), &|_| (), ui)
         };
-        let classes = match mover.method.matches {
+        let classes = match mover.way.matches {
             Matches::Everything => None,
             Matches::TheClass => {
                 let all = load(&rows(scanned.samples.usable(Split::Train), |class| class))?;
@@ -192,10 +154,10 @@ impl Materials {
                 Some(found)
             }
         };
-        let real = match mover.method.start {
+        let real = match mover.way.start {
             Start::Noise => None,
             Start::RealImages => {
-                let drawn = draw(scanned, ipc, mover.seed, mover.method.name)?;
+                let drawn = draw(scanned, ipc, mover.seed, mover.method)?;
                 let mut wanted: Vec<(u32, u32)> =
                     (0..).zip(&drawn).flat_map(|(class, rows)| rows.iter().map(move |&row| (row, class))).collect();
                 wanted.sort_unstable();

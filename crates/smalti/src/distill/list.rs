@@ -1,5 +1,6 @@
-//! The distillation methods: which images are moved together, what they match, where they start.
+//! The distillation methods: how pixels are moved or crops are picked, with the published settings.
 
+use super::crops::CropSpec;
 use crate::error::unknown;
 use anyhow::Result;
 use smalti_learn::recover::{Curriculum, Jitter, Look, Nudge, RecoverSpec};
@@ -13,6 +14,22 @@ pub struct Distillation {
     pub about: &'static str,
     /// Where it comes from.
     pub paper: &'static str,
+    /// How images come about.
+    pub way: Way,
+}
+
+/// How images come about.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Way {
+    /// Pixels are moved.
+    Recover(Recovery),
+    /// Crops of training images are picked. Published settings for images of about 224, of 64 and of 32 px.
+    Crops([CropSpec; 3]),
+}
+
+/// How pixels are moved.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Recovery {
     /// Which images are moved together.
     pub batching: Batching,
     /// What they are made to match.
@@ -87,10 +104,7 @@ const fn nudged(spec: RecoverSpec, iterations: u32, steps: u32, variance: f64) -
     RecoverSpec { iterations, variance, statistics: 0.01, nudge: Some(Nudge { steps, radius: 0.015 }), ..spec }
 }
 
-const SRE2L: Distillation = Distillation {
-    name: "sre2l",
-    about: "noise is moved until a trained network sees its classes and its batch norms' statistics; one image of each class together",
-    paper: "Yin, Xing, Shen: Squeeze, Recover and Relabel, NeurIPS 2023 (arXiv 2306.13092)",
+const SRE2L: Recovery = Recovery {
     batching: Batching::DistinctClasses,
     matches: Matches::Everything,
     start: Start::Noise,
@@ -99,45 +113,64 @@ const SRE2L: Distillation = Distillation {
 
 /// All methods.
 pub const DISTILLATIONS: &[Distillation] = &[
-    SRE2L,
+    Distillation {
+        name: "sre2l",
+        about: "noise is moved until a trained network sees its classes and its batch norms' statistics; one image of each class together",
+        paper: "Yin, Xing, Shen: Squeeze, Recover and Relabel, NeurIPS 2023 (arXiv 2306.13092)",
+        way: Way::Recover(SRE2L),
+    },
     Distillation {
         name: "cda",
         about: "SRe2L with a curriculum: whole images first, then smaller and smaller crops",
         paper: "Yin, Shen: Dataset Distillation via Curriculum Data Synthesis, TMLR 2024 (arXiv 2311.18838); for 32 px SRe2L's other settings",
-        settings: [
-            shrinking(LARGE),
-            shrinking(RecoverSpec { learning_rate: 0.4, statistics: 0.05, ..TINY }),
-            shrinking(SMALL),
-        ],
-        ..SRE2L
+        way: Way::Recover(Recovery {
+            settings: [
+                shrinking(LARGE),
+                shrinking(RecoverSpec { learning_rate: 0.4, statistics: 0.05, ..TINY }),
+                shrinking(SMALL),
+            ],
+            ..SRE2L
+        }),
     },
     Distillation {
         name: "lpld",
         about: "SRe2L class by class: the images of a class together, matched to the statistics of that class",
         paper: "Xiao, He: Are Large-scale Soft Labels Necessary, NeurIPS 2024 (arXiv 2410.15919); exact class moments; for 32 px those of 64 px",
-        batching: Batching::OneClass,
-        matches: Matches::TheClass,
-        settings: [LARGE, RecoverSpec { statistics: 0.05, ..TINY }, RecoverSpec { statistics: 0.05, ..TINY }],
-        ..SRE2L
+        way: Way::Recover(Recovery {
+            batching: Batching::OneClass,
+            matches: Matches::TheClass,
+            settings: [LARGE, RecoverSpec { statistics: 0.05, ..TINY }, RecoverSpec { statistics: 0.05, ..TINY }],
+            ..SRE2L
+        }),
     },
     Distillation {
         name: "dwa",
         about: "training images are moved, each batch under weights that were first turned away from it; variances count more",
         paper: "Du et al.: Diversity-Driven Synthesis, NeurIPS 2024 (arXiv 2409.17612); weights are put back after each batch, as the paper says",
-        start: Start::RealImages,
-        settings: [nudged(LARGE, 2000, 15, 2.0), nudged(TINY, 2000, 12, 11.0), nudged(SMALL, 1000, 12, 11.0)],
-        ..SRE2L
+        way: Way::Recover(Recovery {
+            start: Start::RealImages,
+            settings: [nudged(LARGE, 2000, 15, 2.0), nudged(TINY, 2000, 12, 11.0), nudged(SMALL, 1000, 12, 11.0)],
+            ..SRE2L
+        }),
+    },
+    Distillation {
+        name: "rded",
+        about: "of a few random crops of each training image the one that the teacher finds easiest, and of those the easiest, as tiles",
+        paper: "Sun, Shi, Yu, Lin: On the Diversity and Realism of Distilled Dataset, CVPR 2024 (arXiv 2312.03526)",
+        way: Way::Crops([
+            CropSpec { grid: 2, pool: 300, crops: 5 },
+            CropSpec { grid: 1, pool: 300, crops: 5 },
+            CropSpec { grid: 1, pool: 300, crops: 5 },
+        ]),
     },
 ];
 
-impl Distillation {
-    /// The published settings for the size that is nearest.
-    pub fn settings_for(&self, size: u32) -> RecoverSpec {
-        match size {
-            0..=32 => self.settings[2],
-            33..=64 => self.settings[1],
-            _ => self.settings[0],
-        }
+/// Of settings for about 224, 64 and 32 px those for the size.
+pub fn for_size<T: Copy>(settings: &[T; 3], size: u32) -> T {
+    match size {
+        0..=32 => settings[2],
+        33..=64 => settings[1],
+        _ => settings[0],
     }
 }
 

@@ -7,30 +7,37 @@
 //! ```
 
 mod blocks;
+mod crops;
 pub mod list;
+mod staging;
+mod tuning;
 
 use crate::error::usage;
 use crate::pipeline::Overwrite;
 use crate::run::Run;
 use crate::sources::Scanned;
 use crate::stages;
-use crate::teachers::TeacherFile;
+use crate::teachers::{Opened, TeacherFile};
 use crate::ui::Ui;
 use anyhow::Result;
-use blocks::{Mover, blocks, staging};
+use blocks::Mover;
+pub use crops::CropSpec;
+use crops::Picker;
 use list::Distillation;
 use serde::Serialize;
 use smalti_data::manifest::Manifest;
-use smalti_data::mosaic::{Layout, Plan, PlannedImage};
+use smalti_data::mosaic::{Layout, Plan, PlannedImage, group};
 use smalti_data::scan;
 use smalti_data::source::{Source, SourceOptions};
 use smalti_data::tables::{Samples, Split};
 use smalti_data::write::{OutputFormat, SetSpec, source_hash};
 use smalti_learn::batch::IMAGENET;
 use smalti_learn::engine::{Engine, Precision};
-use smalti_learn::recover::{RecoverSpec, Rounding};
+use staging::Staging;
 use std::collections::BTreeMap;
 use std::path::Path;
+use tuning::Tuned;
+pub use tuning::Tuning;
 
 /// What `smalti distill` is asked.
 pub struct Request<'a> {
@@ -46,14 +53,10 @@ pub struct Request<'a> {
     pub ipc: u32,
     /// Side of the images in pixels; the teacher's where none is given.
     pub size: Option<u32>,
-    /// Instead of the published number.
-    pub iterations: Option<u32>,
-    /// Most images of a block.
-    pub block: u32,
-    /// Key of noise and views.
+    /// What is not as published.
+    pub tuning: Tuning,
+    /// Key of noise, views and crops.
     pub seed: u64,
-    /// How pixels become bytes.
-    pub rounding: Rounding,
     /// What is written.
     pub format: OutputFormat,
     /// The folder.
@@ -73,12 +76,11 @@ struct Settings {
     distill: String,
     ipc: u32,
     size: u32,
-    block: u32,
     seed: u64,
-    rounding: Rounding,
     teacher: String,
     precision: String,
-    recover: RecoverSpec,
+    #[serde(flatten)]
+    tuned: Tuned,
 }
 
 /// What `distill` made.
@@ -86,8 +88,8 @@ struct Settings {
 pub struct Distilled {
     /// The set as written.
     pub manifest: Manifest,
-    /// Seconds of moving pixels, in this and earlier runs.
-    pub recover_seconds: f64,
+    /// Seconds of moving pixels or picking crops, in this and earlier runs.
+    pub seconds: f64,
 }
 
 /// Makes a set.
@@ -96,45 +98,66 @@ pub struct Distilled {
 /// When the teacher does not know the classes or has no statistics to match, the output exists, or pixels diverge; finished blocks stay, and the same
 /// call goes on with the next.
 pub fn distill(request: &Request, ui: &Ui) -> Result<Distilled> {
-    if request.ipc == 0 || request.iterations == Some(0) || request.block == 0 {
-        return Err(usage("nothing is to be made", "give --ipc, --iterations and --block above 0"));
+    if request.ipc == 0 {
+        return Err(usage("no image is to be made", "give --ipc above 0"));
     }
     let method = request.method;
+    method.check(&request.tuning)?;
     let run = Run::begin(request.out, request.overwrite)?;
     let scanned = Scanned::open(request.source, &request.options, ui)?;
     let engine = Engine::start(request.precision, request.threads)?;
     let teacher = request.teacher.network(scanned.source.classes(), request.size, &engine, ui)?;
     let size = teacher.network.shape.size;
-    let mut spec = method.settings_for(size);
-    spec.iterations = request.iterations.unwrap_or(spec.iterations);
     let settings = Settings {
         distill: method.name.to_owned(),
         ipc: request.ipc,
         size,
-        block: request.block,
         seed: request.seed,
-        rounding: request.rounding,
         teacher: teacher.name.clone(),
         precision: engine.precision_name().to_owned(),
-        recover: spec,
+        tuned: method.tuned(&request.tuning, size)?,
     };
     let text = toml::to_string(&settings).expect("settings are tables of numbers and strings");
     run.keep_settings(&text)?;
-    let mover = Mover {
-        method,
-        spec,
-        network: &teacher.network,
-        columns: &teacher.columns,
-        normalise: teacher.constants.unwrap_or(IMAGENET),
-        rounding: request.rounding,
-        seed: request.seed,
-        engine,
-    };
-    let classes = scanned.source.classes().len() as u32;
-    let all = blocks(method.batching, classes, request.ipc, request.block);
-    let recover_seconds = mover.finish(&all, &scanned, &run, ui)?;
+    let seconds = pictures(&settings, (&teacher, engine), &scanned, &run, ui)?;
     let manifest = write(request, &settings, &text, &scanned, &run, ui)?;
-    Ok(Distilled { manifest, recover_seconds })
+    Ok(Distilled { manifest, seconds })
+}
+
+/// Makes the pictures of the working folder, and returns the seconds that they took.
+fn pictures(
+    settings: &Settings,
+    (teacher, engine): (&Opened, Engine),
+    scanned: &Scanned,
+    run: &Run,
+    ui: &Ui,
+) -> Result<f64> {
+    let classes = scanned.source.classes().len() as u32;
+    let normalise = teacher.constants.unwrap_or(IMAGENET);
+    let (network, columns, seed) = (&teacher.network, &teacher.columns[..], settings.seed);
+    match &settings.tuned {
+        Tuned::Recover { way, block, rounding, recover } => {
+            let blocks = blocks::blocks(way.batching, classes, settings.ipc, *block);
+            let (method, spec, rounding) = (&settings.distill, *recover, *rounding);
+            let mover = Mover { method, way: *way, spec, network, columns, normalise, rounding, seed, engine };
+            mover.finish(&blocks, scanned, run, ui)
+        }
+        Tuned::Crops { crops } => {
+            let blocks = crops::blocks(classes, settings.ipc, &settings.layout()?);
+            let picker = Picker { spec: *crops, network, columns, normalise, seed, engine };
+            picker.finish(&blocks, scanned, &Staging::of(run), ui)
+        }
+    }
+}
+
+impl Settings {
+    fn layout(&self) -> Result<Layout> {
+        let grid = match self.tuned {
+            Tuned::Recover { .. } => 1,
+            Tuned::Crops { crops } => crops.grid,
+        };
+        Ok(Layout::new(grid, self.size)?)
+    }
 }
 
 /// Writes the pictures of the working folder as a set.
@@ -146,20 +169,16 @@ fn write(
     run: &Run,
     ui: &Ui,
 ) -> Result<Manifest> {
-    let pictures = Source::open(&staging(run), &SourceOptions::default())?;
+    let staging = Staging::of(run);
+    let pictures = Source::open(staging.root(), &SourceOptions::default())?;
     // Folders are class numbers; the names are those of the source.
     let found = Samples { classes: scanned.samples.classes.clone(), ..scan::scan(&pictures, &|_| ())? };
-    let mut images: Vec<PlannedImage> = Vec::new();
-    for sample in found.usable(Split::Train) {
-        let index = images.iter().rev().take_while(|image| image.class_id == sample.class_id).count() as u32;
-        images.push(PlannedImage { class_id: sample.class_id, index, samples: vec![sample.sample] });
-    }
-    let samples = &scanned.samples;
+    let (samples, layout) = (&scanned.samples, settings.layout()?);
     let spec = SetSpec {
         name: format!("{}-ipc{}", settings.distill, settings.ipc),
         classes: samples.classes.clone(),
         ipc: settings.ipc,
-        layout: Layout::new(1, settings.size)?,
+        layout,
         seed: settings.seed,
         format: request.format,
         method: BTreeMap::from([
@@ -172,10 +191,23 @@ fn write(
         source_hash: source_hash(samples),
         recipe_toml: text.to_owned(),
         licence: None,
-        notes: Some(format!("The images are synthetic: {} ({}).", request.method.about, request.method.paper)),
+        notes: Some(settings.tuned.notes(request.method)),
     };
-    let manifest = stages::write_as(&pictures, &found, &Plan { images }, &spec, run, ui)?;
+    let manifest = stages::write_as(&pictures, &found, &plan(&found, settings.ipc, &layout), &spec, run, ui)?;
     // The pictures are in the set now.
-    std::fs::remove_dir_all(staging(run)).map_err(smalti_data::Error::io("remove the folder", &staging(run)))?;
+    std::fs::remove_dir_all(staging.root()).map_err(smalti_data::Error::io("remove the folder", staging.root()))?;
     Ok(manifest)
+}
+
+/// Which pictures share an image: those of each class in their order, best first.
+fn plan(found: &Samples, ipc: u32, layout: &Layout) -> Plan {
+    let mut ranked: Vec<Vec<u32>> = vec![Vec::new(); found.classes.len()];
+    for sample in found.usable(Split::Train) {
+        ranked[sample.class_id as usize].push(sample.sample);
+    }
+    let images = |(class_id, ranked): (u32, Vec<u32>)| {
+        let groups = (0..).zip(group(&ranked, ipc, layout));
+        groups.map(move |(index, samples)| PlannedImage { class_id, index, samples }).collect::<Vec<_>>()
+    };
+    Plan { images: (0..).zip(ranked).flat_map(images).collect() }
 }

@@ -163,7 +163,7 @@ pub struct Relabel {
 #[derive(Debug, Args)]
 #[command(group = clap::ArgGroup::new("model").arg("teacher").required(true))]
 pub struct Distill {
-    /// sre2l, cda, lpld or dwa; `smalti methods` lists them with their papers
+    /// sre2l, cda, lpld, dwa or rded; `smalti methods` lists them with their papers
     #[arg(value_name = "METHOD")]
     pub method: String,
     /// Image folder, Parquet or tar file, or folder of such files
@@ -183,10 +183,19 @@ pub struct Distill {
     /// Steps of each image [default: the published number for the size]
     #[arg(long, value_name = "N", help_heading = "Method")]
     pub iterations: Option<u32>,
-    /// Most images that are moved together
-    #[arg(long, value_name = "N", default_value_t = 100, help_heading = "Method")]
-    pub block: u32,
-    /// Key of noise and views
+    /// Most images that are moved together [default: 100]
+    #[arg(long, value_name = "N", help_heading = "Method")]
+    pub block: Option<u32>,
+    /// rded: tiles per side of an image [default: the published number for the size]
+    #[arg(long, value_name = "G", help_heading = "Method")]
+    pub grid: Option<u32>,
+    /// rded: training images of each class whose crops are looked at [default: 300]
+    #[arg(long, value_name = "N", help_heading = "Method")]
+    pub pool: Option<u32>,
+    /// rded: crops of each of them [default: 5]
+    #[arg(long, value_name = "N", help_heading = "Method")]
+    pub crops: Option<u32>,
+    /// Key of noise, views and crops
     #[arg(long, value_name = "S", default_value_t = 0, help_heading = "Method")]
     pub seed: u64,
     /// Truncate pixels instead of rounding them, as the published code does

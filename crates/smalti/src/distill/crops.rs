@@ -1,0 +1,155 @@
+//! RDED (arXiv 2312.03526): of many crops of training images those that the teacher finds easiest, one of an image, as tiles of the stored images.
+
+use super::staging::{Block, Staging};
+use crate::error::failure;
+use crate::sources::Scanned;
+use crate::ui::Ui;
+use anyhow::Result;
+use serde::Serialize;
+use smalti_data::Rgb;
+use smalti_data::crop::{CropRange, random_resized_crop};
+use smalti_data::mosaic::Layout;
+use smalti_data::random::{Stage, Stream};
+use smalti_data::resize::resize_box;
+use smalti_data::tables::Split;
+use smalti_learn::batch::Normalise;
+use smalti_learn::engine::Engine;
+use smalti_learn::nets::Network;
+use smalti_learn::tiles::tile_losses;
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+/// How crops are drawn and put together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct CropSpec {
+    /// Tiles per side of a stored image.
+    pub grid: u32,
+    /// Training images of each class that are looked at.
+    pub pool: u32,
+    /// Crops of each of them.
+    pub crops: u32,
+}
+
+/// Crops are square, of 8 % to all of the image.
+const RANGE: CropRange = CropRange { scale: (0.08, 1.0), ratio: (1.0, 1.0) };
+
+/// A teacher that picks crops.
+pub(super) struct Picker<'a> {
+    pub spec: CropSpec,
+    pub network: &'a Network,
+    /// The network's column of each class.
+    pub columns: &'a [i64],
+    pub normalise: Normalise,
+    pub seed: u64,
+    pub engine: Engine,
+}
+
+/// One block for each class: all of its tiles, easiest first.
+pub(super) fn blocks(classes: u32, ipc: u32, layout: &Layout) -> Vec<Block> {
+    let tiles = ipc * layout.samples_per_image();
+    let of = |class| Block { number: class, images: (0..tiles).map(|index| (class, index)).collect() };
+    (0..classes).map(of).collect()
+}
+
+impl Picker<'_> {
+    /// Finishes all blocks, and returns the seconds that they took, in this and earlier runs.
+    pub fn finish(&self, blocks: &[Block], scanned: &Scanned, staging: &Staging, ui: &Ui) -> Result<f64> {
+        let pools = self.pools(blocks, scanned)?;
+        let left: Vec<&Block> = blocks.iter().filter(|block| !staging.has(block)).collect();
+        let images = left.iter().map(|block| pools[block.number as usize].len() as u64).sum();
+        let bar = ui.progress("crop", "by what the teacher finds easy", images, "images");
+        for block in left {
+            let start = Instant::now();
+            let tiles = self.pick(block, &pools[block.number as usize], scanned, &|n| bar.add(n))?;
+            staging.keep(block, &tiles, start)?;
+        }
+        bar.done();
+        staging.seconds(blocks)
+    }
+
+    /// The rows of each class that are looked at, ascending.
+    fn pools(&self, blocks: &[Block], scanned: &Scanned) -> Result<Vec<Vec<u32>>> {
+        let mut pools: Vec<Vec<u32>> = vec![Vec::new(); blocks.len()];
+        for sample in scanned.samples.usable(Split::Train) {
+            pools[sample.class_id as usize].push(sample.sample);
+        }
+        for (pool, block) in pools.iter_mut().zip(blocks) {
+            let (found, wanted) = (pool.len(), block.images.len());
+            Stream::new(self.seed, Stage::Crops, u32::MAX, u64::from(block.number)).shuffle(pool);
+            pool.truncate(self.spec.pool as usize);
+            if pool.len() < wanted {
+                let class = &scanned.samples.classes[block.number as usize];
+                return Err(failure(
+                    format!(
+                        "class `{class}` needs crops of {wanted} images and {} of its {found} are looked at",
+                        pool.len()
+                    ),
+                    "choose a smaller --ipc or --grid, or a larger --pool where there are more images",
+                ));
+            }
+            pool.sort_unstable();
+        }
+        Ok(pools)
+    }
+
+    /// The tiles of a class: the easiest crop of each image, and of those the easiest.
+    fn pick(
+        &self,
+        block: &Block,
+        rows: &[u32],
+        scanned: &Scanned,
+        progress: &(dyn Fn(u64) + Sync),
+    ) -> Result<Vec<Rgb>> {
+        let (tile, spec, seed) = (self.network.shape.size / self.spec.grid, self.spec, self.seed);
+        let drawn: Vec<Mutex<Vec<Rgb>>> = rows.iter().map(|_| Mutex::default()).collect();
+        scanned.source.try_for_each(rows, &|at, row, bytes| {
+            let image = scanned.source.decode(&bytes?)?;
+            let crops = draw(&image, &spec, (seed, row), tile)?;
+            *drawn[at].lock().unwrap_or_else(PoisonError::into_inner) = crops;
+            progress(1);
+            Ok(())
+        })?;
+        let drawn: Vec<Vec<Rgb>> =
+            drawn.into_iter().map(|crops| crops.into_inner().unwrap_or_else(PoisonError::into_inner)).collect();
+        let all: Vec<&Rgb> = drawn.iter().flatten().collect();
+        let losses = tile_losses(self.network, &all, (self.columns, block.number), &self.normalise, &self.engine)?;
+        let best = easiest(&losses, self.spec.crops as usize, block.images.len());
+        Ok(best.into_iter().map(|at| all[at].clone()).collect())
+    }
+}
+
+/// The crops of one image, as tiles.
+fn draw(image: &Rgb, spec: &CropSpec, (seed, row): (u64, u32), tile: u32) -> smalti_data::Result<Vec<Rgb>> {
+    let crop = |number: u32| {
+        let mut stream = Stream::new(seed, Stage::Crops, number, row.into());
+        let region = random_resized_crop(image.width, image.height, &RANGE, &mut stream);
+        resize_box(image, region, tile, tile)
+    };
+    (0..spec.crops).map(crop).collect()
+}
+
+/// Of losses [images x crops] the places of the `wanted` smallest, at most one an image; the first of equals.
+fn easiest(losses: &[f32], crops: usize, wanted: usize) -> Vec<usize> {
+    let best = |(image, own): (usize, &[f32])| {
+        let least = own.iter().enumerate().min_by(|a, b| a.1.total_cmp(b.1)).map_or(0, |(at, _)| at);
+        image * crops + least
+    };
+    let mut best: Vec<usize> = losses.chunks(crops).enumerate().map(best).collect();
+    best.sort_by(|&a, &b| losses[a].total_cmp(&losses[b]));
+    best.truncate(wanted);
+    best
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_easiest_crop_of_each_image_is_ranked() {
+        let losses = [0.5, 0.4, 0.1, 0.2, 0.3, 0.3, 0.9, 0.05];
+        assert_eq!(easiest(&losses, 2, 3), [7, 2, 4], "one an image; the first of equals");
+        assert_eq!(easiest(&losses, 4, 9), [7, 2], "of four crops each");
+        assert_eq!(easiest(&[f32::NAN, 1.0, 2.0, 3.0], 2, 1), [1], "what is no number is hardest");
+    }
+}

@@ -1,0 +1,73 @@
+//! Where the pictures of a run are kept until the set is written: a folder of class numbers, and a mark for each finished block.
+
+use crate::run::Run;
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+use smalti_data::encode::{ImageFormat, encode};
+use smalti_data::{Rgb, files};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// Pictures that are made together: class and number in the class.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Block {
+    pub number: u32,
+    pub images: Vec<(u32, u32)>,
+}
+
+/// What a block cost.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+struct Finished {
+    images: u64,
+    seconds: f64,
+}
+
+/// The pictures of one run.
+pub(super) struct Staging {
+    root: PathBuf,
+    marks: PathBuf,
+}
+
+impl Staging {
+    pub fn of(run: &Run) -> Staging {
+        Staging { root: run.table("distilled"), marks: run.table("blocks") }
+    }
+
+    /// The folder, which opens as a source.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    fn mark(&self, block: &Block) -> PathBuf {
+        self.marks.join(format!("block={}.json", block.number))
+    }
+
+    fn picture(&self, (class, index): (u32, u32)) -> PathBuf {
+        self.root.join(format!("train/{class:06}/{index:06}.png"))
+    }
+
+    /// Whether all of a block is there.
+    pub fn has(&self, block: &Block) -> bool {
+        self.mark(block).exists() && block.images.iter().all(|&image| self.picture(image).exists())
+    }
+
+    /// Writes the pictures of a block that was begun at `start`, in the order of its images, and marks it finished.
+    pub fn keep(&self, block: &Block, pictures: &[Rgb], start: Instant) -> Result<()> {
+        for (picture, &image) in pictures.iter().zip(&block.images) {
+            files::write_bytes(&self.picture(image), &encode(picture, ImageFormat::Png)?)?;
+        }
+        let done = Finished { images: block.images.len() as u64, seconds: start.elapsed().as_secs_f64() };
+        Ok(files::write_bytes(&self.mark(block), &serde_json::to_vec(&done)?)?)
+    }
+
+    /// The seconds that all blocks took, in this and earlier runs.
+    pub fn seconds(&self, blocks: &[Block]) -> Result<f64> {
+        let of = |block: &Block| {
+            let path = self.mark(block);
+            let done: Finished = serde_json::from_slice(&files::read(&path)?)
+                .with_context(|| format!("`{}` is damaged; remove it and run again", path.display()))?;
+            Ok(done.seconds)
+        };
+        blocks.iter().map(of).sum()
+    }
+}

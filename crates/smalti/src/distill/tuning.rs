@@ -1,0 +1,115 @@
+//! What a person may change about a method, and what a run is then made with.
+
+use super::crops::CropSpec;
+use super::list::{Distillation, Recovery, Way, for_size};
+use crate::error::usage;
+use anyhow::Result;
+use serde::Serialize;
+use smalti_learn::recover::{RecoverSpec, Rounding};
+
+/// Most images that are moved together, where nothing else is asked: as published.
+const BLOCK: u32 = 100;
+
+/// What is not as published; none where it is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tuning {
+    /// Steps of each image.
+    pub iterations: Option<u32>,
+    /// Most images that are moved together.
+    pub block: Option<u32>,
+    /// How pixels become bytes.
+    pub rounding: Option<Rounding>,
+    /// Tiles per side of an image.
+    pub grid: Option<u32>,
+    /// Training images of each class whose crops are looked at.
+    pub pool: Option<u32>,
+    /// Crops of each of them.
+    pub crops: Option<u32>,
+}
+
+/// A method with all its numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[serde(untagged)]
+pub(super) enum Tuned {
+    Recover {
+        #[serde(skip)]
+        way: Recovery,
+        block: u32,
+        rounding: Rounding,
+        recover: RecoverSpec,
+    },
+    Crops {
+        crops: CropSpec,
+    },
+}
+
+impl Distillation {
+    /// Refuses what the method would ignore, and numbers with which nothing is made.
+    ///
+    /// # Errors
+    /// Naming the flag.
+    pub(super) fn check(&self, tuning: &Tuning) -> Result<()> {
+        let moves = matches!(self.way, Way::Recover(_));
+        let given = [
+            ("--iterations", tuning.iterations, moves),
+            ("--block", tuning.block, moves),
+            ("--compat", tuning.rounding.map(|_| 1), moves),
+            ("--grid", tuning.grid, !moves),
+            ("--pool", tuning.pool, !moves),
+            ("--crops", tuning.crops, !moves),
+        ];
+        for (flag, number, means) in given {
+            match number {
+                Some(_) if !means => {
+                    return Err(usage(format!("{flag} means nothing to `{}`", self.name), "leave it out"));
+                }
+                Some(0) => {
+                    return Err(usage(format!("with {flag} 0 nothing is made"), format!("give {flag} above 0")));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The method for images of `size` px.
+    ///
+    /// # Errors
+    /// When tiles of the grid do not fill an image.
+    pub(super) fn tuned(&self, tuning: &Tuning, size: u32) -> Result<Tuned> {
+        match self.way {
+            Way::Recover(way) => {
+                let mut recover = for_size(&way.settings, size);
+                recover.iterations = tuning.iterations.unwrap_or(recover.iterations);
+                let rounding = tuning.rounding.unwrap_or(Rounding::Nearest);
+                Ok(Tuned::Recover { way, block: tuning.block.unwrap_or(BLOCK), rounding, recover })
+            }
+            Way::Crops(settings) => {
+                let published = for_size(&settings, size);
+                let crops = CropSpec {
+                    grid: tuning.grid.unwrap_or(published.grid),
+                    pool: tuning.pool.unwrap_or(published.pool),
+                    crops: tuning.crops.unwrap_or(published.crops),
+                };
+                if !size.is_multiple_of(crops.grid) {
+                    return Err(usage(
+                        format!("{0} x {0} tiles of one size do not fill an image of {size} px", crops.grid),
+                        "choose a --grid or --size that divides without a rest",
+                    ));
+                }
+                Ok(Tuned::Crops { crops })
+            }
+        }
+    }
+}
+
+impl Tuned {
+    /// For the card of the set.
+    pub fn notes(&self, method: &Distillation) -> String {
+        let what = match self {
+            Tuned::Recover { .. } => "The images are synthetic",
+            Tuned::Crops { .. } => "The images are crops of training images",
+        };
+        format!("{what}: {} ({}).", method.about, method.paper)
+    }
+}
