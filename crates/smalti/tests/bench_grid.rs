@@ -105,6 +105,27 @@ fn protocols_budgets_all_images_and_foreign_sets_stand_in_one_table() {
     assert_eq!(sizes.filter(|&size| size > 100).count(), 18);
 }
 
+/// Distilled rows come from the bench's own teacher under hard labels too; seeds share as many sets as the row says, and each cell says what its set
+/// cost.
+#[test]
+fn distilled_sets_are_rows_beside_the_others() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    images(dir.path(), 16);
+    let (head, _) = RECIPE.split_once("[[row]]\nname = \"elsewhere\"").expect("the last row");
+    let text = head.replace(", \"small-soft\"]", "]").replace("[1, 2]", "[1]")
+        + "[[row]]\ndistill = \"lpld\"\niterations = 3\nsets = 1\n[[row]]\ndistill = \"rded\"\ngrid = 2\n";
+    let (recipe, out) = (dir.path().join("grid.toml"), dir.path().join("out"));
+    std::fs::write(&recipe, text).expect("written");
+    run(["bench", arg(&recipe), "--out", arg(&out), "--quiet"], 0);
+    let cells = cells(&out);
+    let of = |method: &str| cells.iter().filter(|cell| cell["method"] == method).collect::<Vec<_>>();
+    assert_eq!((of("lpld").len(), of("rded").len(), cells.len()), (2, 2, 7));
+    let seconds = |cell: &serde_json::Value| cell["seconds"]["compress"].as_f64().expect("a number");
+    assert!(seconds(of("lpld")[0]) > 0.0 && seconds(of("lpld")[0]) == seconds(of("lpld")[1]), "one set");
+    let sets = |name: &str| out.join("work/sets").join(name).exists();
+    assert!(sets("lpld-ipc1-seed0") && !sets("lpld-ipc1-seed1") && sets("rded-ipc1-seed1"));
+}
+
 /// Tiles and contents of a set made elsewhere are its own: RDED's crops follow its grid, test images in it are pointed out, and it cannot be
 /// exchanged under cells that were made with it.
 #[test]
@@ -202,7 +223,7 @@ fn a_soft_protocol_without_a_teacher_and_a_row_without_an_origin_are_refused() {
         .and_then(|head| head.find("[teacher]").map(|at| &head[at..]))
         .expect("a teacher");
     refuse(teacher, "", "`small-soft` needs a teacher");
-    refuse("preset = \"random\"", "preset = \"random\"\nset = \"images\"", "a `preset` or a `set`, not both");
+    refuse("preset = \"random\"", "preset = \"random\"\nset = \"images\"", "one of `preset`, `set` and `distill`");
     refuse("protocol = \"small\", images", "protocol = \"small-soft\", images", "the teacher itself needs a teacher");
     refuse("protocols = [\"small\",", "protocols = [\"smal\",", "small");
 }

@@ -3,10 +3,11 @@
 use super::cells::{Cell, Exam, Job, Seconds, budget_name};
 use super::evidence;
 use super::pins::pin;
-use super::plan::{IPC, Origin, Plan, PlannedTeacher};
+use super::plan::{Distilling, IPC, Origin, Plan, PlannedTeacher};
 use super::runner::Lab;
 use crate::cache::{self, Cache, Kind};
 use crate::decoded::{self, Wanted};
+use crate::distill;
 use crate::error::failure;
 use crate::pipeline::{Overwrite, make_set};
 use crate::report::bootstrap::Right;
@@ -23,7 +24,7 @@ use smalti_data::mosaic::Layout;
 use smalti_data::source::{Source, SourceOptions};
 use smalti_data::store::{Fit, ImageStore};
 use smalti_data::tables::{ContentHash, Samples, Selection, Split};
-use smalti_data::write::source_hash;
+use smalti_data::write::{OutputFormat, source_hash};
 use smalti_learn::checkpoint;
 use smalti_learn::engine::{Engine, Precision};
 use smalti_learn::labels::{LabelKind, Labels};
@@ -168,6 +169,7 @@ impl<'a> Torch<'a> {
                 (TrainSet::open(&path, &options, Some(self.plan.recipe.size), self.ui)?, 0.0)
             }
             Origin::Made(_) => self.made(job, evidence)?,
+            Origin::Distilled(distilling) => self.distilled(job, distilling)?,
         };
         let ((set, seconds), ui) = (set, self.ui);
         let images = self.images()?;
@@ -228,15 +230,44 @@ impl<'a> Torch<'a> {
         Ok((TrainSet::open(&dir, &SourceOptions::default(), Some(size), ui)?, seconds))
     }
 
-    /// Opens the teacher, which is trained first where the recipe says so.
+    /// The distilled set of a job, made once, from the teacher and the training images but for the hold-out.
+    fn distilled(&mut self, job: &Job, distilling: &Distilling) -> Result<(TrainSet, f64)> {
+        let number = job.seed % distilling.sets;
+        let name = format!("{}-ipc{}-seed{number}", job.row.name, job.ipc);
+        let dir = self.work().join("sets").join(&name);
+        let _alone = self.alone(&format!("set-{name}"))?;
+        let (ui, size, engine) = (self.ui, self.plan.recipe.size, self.engine);
+        if !dir.join(smalti_data::manifest::MANIFEST).exists() {
+            let teacher = self.teacher_file()?;
+            let &Distilling { method, tuning, .. } = distilling;
+            let order = distill::Order {
+                method,
+                tuning,
+                ipc: job.ipc,
+                size: Some(size),
+                seed: number,
+                format: OutputFormat::Folder,
+            };
+            let run = Run::begin(&dir, Overwrite::Refuse)?;
+            distill::make(&order, &self.images()?.source, &teacher, engine, &run, ui)?;
+        }
+        Ok((TrainSet::open(&dir, &SourceOptions::default(), Some(size), ui)?, distill::cost(&dir)?))
+    }
+
+    /// The checkpoint of the teacher, which is trained first where the recipe says so.
+    fn teacher_file(&mut self) -> Result<TeacherFile> {
+        match self.plan.teacher.as_ref().expect("whoever needs a teacher was checked for it") {
+            PlannedTeacher::File(file) => Ok(file.clone()),
+            PlannedTeacher::Trained(training) => self.trained_teacher(training),
+        }
+    }
+
+    /// Opens the teacher of soft labels.
     fn ready(&mut self, training: &Training) -> Result<()> {
         if training.labels == LabelKind::Hard || self.teacher.is_some() {
             return Ok(());
         }
-        let file = match self.plan.teacher.as_ref().expect("a soft protocol was checked for its teacher") {
-            PlannedTeacher::File(file) => file.clone(),
-            PlannedTeacher::Trained(training) => self.trained_teacher(training)?,
-        };
+        let file = self.teacher_file()?;
         let (size, engine, ui) = (self.plan.recipe.size, self.engine, self.ui);
         let classes = self.images()?.source.source.classes().to_vec();
         let known: Known = file.open(&classes, size, &engine, ui)?;

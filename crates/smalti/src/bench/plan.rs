@@ -1,6 +1,8 @@
 //! A recipe checked and completed: every name known, every number in range, before any work.
 
 use super::recipe::{BenchRecipe, RowRecipe, TeacherRecipe};
+use crate::distill::Tuning;
+use crate::distill::list::{Distillation, distillation};
 use crate::error::usage;
 use crate::presets::preset;
 use crate::recipe::{ProxySettings, Recipe};
@@ -32,7 +34,7 @@ pub struct Plan {
     pub proxy: ProxySettings,
     /// Every metric that is computed, each once, by name.
     pub metrics: Vec<Metric>,
-    /// Who says soft labels, where a protocol has some.
+    /// Who says soft labels and whose statistics are matched, where a protocol or row needs it.
     pub teacher: Option<PlannedTeacher>,
 }
 
@@ -91,8 +93,21 @@ pub enum Origin {
         /// A file that fixes names and order of its classes.
         class_map: Option<PathBuf>,
     },
+    /// A distillation method makes it from the bench's teacher.
+    Distilled(Distilling),
     /// All training images.
     Full,
+}
+
+/// How a distilled set is made.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Distilling {
+    /// The method.
+    pub method: &'static Distillation,
+    /// What is not as published.
+    pub tuning: Tuning,
+    /// Sets of a budget, which the seeds share in turn.
+    pub sets: u64,
 }
 
 /// How a set is made.
@@ -111,7 +126,7 @@ impl Row {
     pub fn making(&self) -> Option<&Making> {
         match &self.origin {
             Origin::Made(making) => Some(making),
-            Origin::External { .. } | Origin::Full => None,
+            Origin::External { .. } | Origin::Distilled(_) | Origin::Full => None,
         }
     }
 
@@ -219,9 +234,14 @@ impl BenchRecipe {
             ));
         }
         self.check_keys(row, &name)?;
+        if [row.preset.is_some(), row.set.is_some(), row.distill.is_some()].iter().filter(|given| **given).count() != 1
+        {
+            let what = format!("the row `{name}` must have one of `preset`, `set` and `distill`");
+            return Err(usage(what, "keep the one that is meant"));
+        }
         let (origin, about, budgets) = match (row.preset.as_deref(), &row.set) {
-            (Some(FULL), None) => (Origin::Full, "all training images as they are".to_owned(), vec![ALL]),
-            (Some(name), None) => {
+            (Some(FULL), _) => (Origin::Full, "all training images as they are".to_owned(), vec![ALL]),
+            (Some(name), _) => {
                 let (making, about) = self.settle_making(row, name)?;
                 (Origin::Made(Box::new(making)), about, self.ipc.clone())
             }
@@ -234,9 +254,9 @@ impl BenchRecipe {
                 };
                 (Origin::External { path: path.clone(), class_map: row.class_map.clone() }, about, budgets)
             }
-            _ => {
-                let what = format!("the row `{name}` must have a `preset` or a `set`, not both");
-                return Err(usage(what, "remove one of the two"));
+            (None, None) => {
+                let distilling = self.settle_distilling(row)?;
+                (Origin::Distilled(distilling), distilling.method.about.to_owned(), self.ipc.clone())
             }
         };
         let seeds = row.seeds.unwrap_or(self.seeds);
@@ -245,9 +265,12 @@ impl BenchRecipe {
 
     /// Refuses keys that a row would ignore.
     fn check_keys(&self, row: &RowRecipe, name: &str) -> Result<()> {
-        let made = row.set.is_none() && row.preset.as_deref() != Some(FULL);
+        let distilled = row.distill.is_some();
+        let made = !distilled && row.set.is_none() && row.preset.as_deref() != Some(FULL);
         let given = [
-            ("grid", row.grid.is_some(), made),
+            ("grid", row.grid.is_some(), made || distilled),
+            ("iterations", row.iterations.is_some(), distilled),
+            ("sets", row.sets.is_some(), distilled),
             ("metric", row.metric.is_some(), made),
             ("rule", row.rule.is_some(), made),
             ("hard-end", row.hard_end.is_some(), made),
@@ -264,6 +287,16 @@ impl BenchRecipe {
                 "give the recipe as many; a row can have fewer",
             )),
             _ => Ok(()),
+        }
+    }
+
+    fn settle_distilling(&self, row: &RowRecipe) -> Result<Distilling> {
+        let method = distillation(row.distill.as_deref().unwrap_or_default())?;
+        let tuning = Tuning { iterations: row.iterations, grid: row.grid, ..Tuning::default() };
+        method.check(&tuning)?;
+        match row.sets {
+            Some(0) => Err(usage(format!("`{}` makes no set", method.name), "give `sets = 1`, or leave it out")),
+            sets => Ok(Distilling { method, tuning, sets: sets.unwrap_or(self.seeds) }),
         }
     }
 
@@ -322,7 +355,12 @@ impl BenchRecipe {
 
     fn settle_teacher(&self, rows: &[Row], folder: &Path) -> Result<Option<PlannedTeacher>> {
         let soft = rows.iter().flat_map(|row| &row.trainings).find(|training| training.labels != LabelKind::Hard);
-        let Some(soft) = soft else { return Ok(None) };
+        let distilled = rows.iter().find(|row| matches!(row.origin, Origin::Distilled(_)));
+        let who = match (soft, distilled) {
+            (Some(training), _) => format!("the protocol `{}`", training.protocol),
+            (None, Some(row)) => format!("the row `{}`", row.name),
+            (None, None) => return Ok(None),
+        };
         match &self.teacher {
             Some(TeacherRecipe { file: Some(file), train: None, network, classes }) => {
                 Ok(Some(PlannedTeacher::File(TeacherFile {
@@ -349,7 +387,7 @@ impl BenchRecipe {
                 }
             }
             _ => Err(usage(
-                format!("the protocol `{}` needs a teacher", soft.protocol),
+                format!("{who} needs a teacher"),
                 "add `[teacher]` with `file = \"teacher.safetensors\"` or `train = { student = \"resnet18\", protocol = \"small\" }`",
             )),
         }

@@ -97,7 +97,7 @@ pub struct CropChoice {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct RowRecipe {
-    /// Name in tables; the preset's if none is given.
+    /// Name in tables; that of the preset or method if none is given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// Where metric, rule and grid come from; `full` is all training images as they are.
@@ -113,6 +113,15 @@ pub struct RowRecipe {
     /// The budget of a `set` without `{ipc}`, where there are several.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ipc: Option<u32>,
+    /// A distillation method that makes the set from the bench's teacher instead; `smalti methods` lists them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub distill: Option<String>,
+    /// Steps of each distilled image, instead of the published number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub iterations: Option<u32>,
+    /// Distilled sets of a budget, which the seeds share in turn; one of each seed where it is not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sets: Option<u64>,
     /// Students of this row, where it needs fewer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seeds: Option<u64>,
@@ -201,9 +210,9 @@ impl BenchRecipe {
 }
 
 impl RowRecipe {
-    /// Its name in tables: the preset's if none is given.
+    /// Its name in tables: that of the preset or method if none is given.
     pub fn name(&self) -> Option<&str> {
-        self.name.as_deref().or(self.preset.as_deref())
+        self.name.as_deref().or(self.preset.as_deref()).or(self.distill.as_deref())
     }
 }
 
@@ -273,6 +282,11 @@ augment = "standard"
             ("name = \"pca-uncut\"\npreset = \"pca\"", "preset = \"full\"\ngrid = 2"),
             ("name = \"pca-uncut\"\npreset = \"pca\"", "name = \"b\"\nset = \"b\"\nmetric = \"el2n\""),
             ("name = \"pca-uncut\"\npreset = \"pca\"", "name = \"b\"\npreset = \"pca\"\nipc = 2"),
+            ("name = \"pca-uncut\"\npreset = \"pca\"", "distill = \"sre2l\""),
+            ("name = \"pca-uncut\"\npreset = \"pca\"", "distill = \"srel\""),
+            ("name = \"pca-uncut\"\npreset = \"pca\"", "distill = \"sre2l\"\ngrid = 2"),
+            ("name = \"pca-uncut\"\npreset = \"pca\"", "distill = \"sre2l\"\nsets = 0"),
+            ("name = \"pca-uncut\"", "name = \"b\"\niterations = 5"),
             ("name = \"pca-uncut\"", "name = \"b\"\nseeds = 0"),
             ("name = \"pca-uncut\"", "name = \"b\"\nseeds = 3"),
         ] {

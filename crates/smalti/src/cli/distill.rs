@@ -2,7 +2,7 @@
 
 use super::{Done, Form, args, print, print_json};
 use crate::distill::list::distillation;
-use crate::distill::{Request, Tuning, distill};
+use crate::distill::{Order, Request, Tuning, distill};
 use crate::pipeline::Overwrite;
 use crate::report::words::{bytes, seconds};
 use crate::ui::{Ui, count};
@@ -19,22 +19,24 @@ Example: the network whose statistics are matched, ten images per class, and a s
 
 pub(super) fn run(args: &args::Distill, form: Form, ui: &Ui) -> Result<Done> {
     let request = Request {
-        method: distillation(&args.method)?,
+        order: Order {
+            method: distillation(&args.method)?,
+            tuning: Tuning {
+                iterations: args.iterations,
+                block: args.block,
+                rounding: args.compat.then_some(Rounding::Truncated),
+                grid: args.grid,
+                pool: args.pool,
+                crops: args.crops,
+            },
+            ipc: args.ipc,
+            size: args.size,
+            seed: args.seed,
+            format: args.format.map_or(OutputFormat::Folder, OutputFormat::from),
+        },
         source: &args.source,
         options: args.columns.options(),
         teacher: args.teacher.file(),
-        ipc: args.ipc,
-        size: args.size,
-        tuning: Tuning {
-            iterations: args.iterations,
-            block: args.block,
-            rounding: args.compat.then_some(Rounding::Truncated),
-            grid: args.grid,
-            pool: args.pool,
-            crops: args.crops,
-        },
-        seed: args.seed,
-        format: args.format.map_or(OutputFormat::Folder, OutputFormat::from),
         out: &args.out,
         overwrite: if args.force { Overwrite::Replace } else { Overwrite::Refuse },
         precision: args.machine.precision.into(),

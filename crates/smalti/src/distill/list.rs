@@ -20,6 +20,7 @@ pub struct Distillation {
 
 /// How images come about.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[allow(clippy::large_enum_variant, reason = "a handful of static rows")]
 pub enum Way {
     /// Pixels are moved.
     Recover(Recovery),

@@ -14,7 +14,7 @@ mod tuning;
 
 use crate::error::usage;
 use crate::pipeline::Overwrite;
-use crate::run::Run;
+use crate::run::{Run, working_folder};
 use crate::sources::Scanned;
 use crate::stages;
 use crate::teachers::{Opened, TeacherFile};
@@ -39,26 +39,33 @@ use std::path::Path;
 use tuning::Tuned;
 pub use tuning::Tuning;
 
-/// What `smalti distill` is asked.
-pub struct Request<'a> {
+/// What is to be made.
+#[derive(Debug, Clone, Copy)]
+pub struct Order {
     /// The method.
     pub method: &'static Distillation,
+    /// What is not as published.
+    pub tuning: Tuning,
+    /// Images per class.
+    pub ipc: u32,
+    /// Side of the images in pixels; the teacher's where none is given.
+    pub size: Option<u32>,
+    /// Key of noise, views and crops.
+    pub seed: u64,
+    /// What is written.
+    pub format: OutputFormat,
+}
+
+/// What `smalti distill` is asked.
+pub struct Request<'a> {
+    /// What is made.
+    pub order: Order,
     /// The labelled set.
     pub source: &'a Path,
     /// How it is read.
     pub options: SourceOptions,
     /// Whose statistics are matched.
     pub teacher: TeacherFile,
-    /// Images per class.
-    pub ipc: u32,
-    /// Side of the images in pixels; the teacher's where none is given.
-    pub size: Option<u32>,
-    /// What is not as published.
-    pub tuning: Tuning,
-    /// Key of noise, views and crops.
-    pub seed: u64,
-    /// What is written.
-    pub format: OutputFormat,
     /// The folder.
     pub out: &'a Path,
     /// Whether a finished set of ours may be replaced.
@@ -98,30 +105,52 @@ pub struct Distilled {
 /// When the teacher does not know the classes or has no statistics to match, the output exists, or pixels diverge; finished blocks stay, and the same
 /// call goes on with the next.
 pub fn distill(request: &Request, ui: &Ui) -> Result<Distilled> {
-    if request.ipc == 0 {
+    let order = &request.order;
+    if order.ipc == 0 {
         return Err(usage("no image is to be made", "give --ipc above 0"));
     }
-    let method = request.method;
-    method.check(&request.tuning)?;
+    order.method.check(&order.tuning)?;
     let run = Run::begin(request.out, request.overwrite)?;
     let scanned = Scanned::open(request.source, &request.options, ui)?;
     let engine = Engine::start(request.precision, request.threads)?;
-    let teacher = request.teacher.network(scanned.source.classes(), request.size, &engine, ui)?;
+    make(order, &scanned, &request.teacher, engine, &run, ui)
+}
+
+/// Makes a set of the training images of `scanned`, in the folder that `run` has taken.
+///
+/// # Errors
+/// As [`distill`].
+pub fn make(
+    order: &Order,
+    scanned: &Scanned,
+    teacher: &TeacherFile,
+    engine: Engine,
+    run: &Run,
+    ui: &Ui,
+) -> Result<Distilled> {
+    let teacher = teacher.network(scanned.source.classes(), order.size, &engine, ui)?;
     let size = teacher.network.shape.size;
     let settings = Settings {
-        distill: method.name.to_owned(),
-        ipc: request.ipc,
+        distill: order.method.name.to_owned(),
+        ipc: order.ipc,
         size,
-        seed: request.seed,
+        seed: order.seed,
         teacher: teacher.name.clone(),
         precision: engine.precision_name().to_owned(),
-        tuned: method.tuned(&request.tuning, size)?,
+        tuned: order.method.tuned(&order.tuning, size)?,
     };
-    let text = toml::to_string(&settings).expect("settings are tables of numbers and strings");
-    run.keep_settings(&text)?;
-    let seconds = pictures(&settings, (&teacher, engine), &scanned, &run, ui)?;
-    let manifest = write(request, &settings, &text, &scanned, &run, ui)?;
+    run.keep_settings(&settings.to_toml())?;
+    let seconds = pictures(&settings, (&teacher, engine), scanned, run, ui)?;
+    let manifest = write(order, &settings, scanned, run, ui)?;
     Ok(Distilled { manifest, seconds })
+}
+
+/// The seconds that making the finished set in `out` took.
+///
+/// # Errors
+/// When the marks of its blocks are damaged.
+pub fn cost(out: &Path) -> Result<f64> {
+    staging::all_seconds(&working_folder(out))
 }
 
 /// Makes the pictures of the working folder, and returns the seconds that they took.
@@ -151,6 +180,10 @@ fn pictures(
 }
 
 impl Settings {
+    fn to_toml(&self) -> String {
+        toml::to_string(self).expect("settings are tables of numbers and strings")
+    }
+
     fn layout(&self) -> Result<Layout> {
         let grid = match self.tuned {
             Tuned::Recover { .. } => 1,
@@ -161,14 +194,7 @@ impl Settings {
 }
 
 /// Writes the pictures of the working folder as a set.
-fn write(
-    request: &Request,
-    settings: &Settings,
-    text: &str,
-    scanned: &Scanned,
-    run: &Run,
-    ui: &Ui,
-) -> Result<Manifest> {
+fn write(order: &Order, settings: &Settings, scanned: &Scanned, run: &Run, ui: &Ui) -> Result<Manifest> {
     let staging = Staging::of(run);
     let pictures = Source::open(staging.root(), &SourceOptions::default())?;
     // Folders are class numbers; the names are those of the source.
@@ -180,7 +206,7 @@ fn write(
         ipc: settings.ipc,
         layout,
         seed: settings.seed,
-        format: request.format,
+        format: order.format,
         method: BTreeMap::from([
             ("distill".to_owned(), settings.distill.clone()),
             ("teacher".to_owned(), settings.teacher.clone()),
@@ -189,9 +215,9 @@ fn write(
         source_kind: scanned.source.kind().to_owned(),
         source_images: samples.rows.len() as u64,
         source_hash: source_hash(samples),
-        recipe_toml: text.to_owned(),
+        recipe_toml: settings.to_toml(),
         licence: None,
-        notes: Some(settings.tuned.notes(request.method)),
+        notes: Some(settings.tuned.notes(order.method)),
     };
     let manifest = stages::write_as(&pictures, &found, &plan(&found, settings.ipc, &layout), &spec, run, ui)?;
     // The pictures are in the set now.

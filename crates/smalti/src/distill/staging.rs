@@ -22,6 +22,22 @@ struct Finished {
     seconds: f64,
 }
 
+/// The seconds of all blocks that lie in a working folder.
+pub(super) fn all_seconds(working: &Path) -> Result<f64> {
+    let folder = working.join("blocks");
+    let list = std::fs::read_dir(&folder).map_err(smalti_data::Error::io("read the folder", &folder))?;
+    let of = |entry: std::io::Result<std::fs::DirEntry>| {
+        let path = entry.map_err(smalti_data::Error::io("read the folder", &folder))?.path();
+        read_mark(&path).map(|done| done.seconds)
+    };
+    list.map(of).sum()
+}
+
+fn read_mark(path: &Path) -> Result<Finished> {
+    serde_json::from_slice(&files::read(path)?)
+        .with_context(|| format!("`{}` is damaged; remove it and run again", path.display()))
+}
+
 /// The pictures of one run.
 pub(super) struct Staging {
     root: PathBuf,
@@ -62,12 +78,6 @@ impl Staging {
 
     /// The seconds that all blocks took, in this and earlier runs.
     pub fn seconds(&self, blocks: &[Block]) -> Result<f64> {
-        let of = |block: &Block| {
-            let path = self.mark(block);
-            let done: Finished = serde_json::from_slice(&files::read(&path)?)
-                .with_context(|| format!("`{}` is damaged; remove it and run again", path.display()))?;
-            Ok(done.seconds)
-        };
-        blocks.iter().map(of).sum()
+        blocks.iter().map(|block| Ok(read_mark(&self.mark(block))?.seconds)).sum()
     }
 }

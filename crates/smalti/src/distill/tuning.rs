@@ -30,6 +30,7 @@ pub struct Tuning {
 /// A method with all its numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(untagged)]
+#[allow(clippy::large_enum_variant, reason = "one of a run")]
 pub(super) enum Tuned {
     Recover {
         #[serde(skip)]
@@ -48,7 +49,7 @@ impl Distillation {
     ///
     /// # Errors
     /// Naming the flag.
-    pub(super) fn check(&self, tuning: &Tuning) -> Result<()> {
+    pub(crate) fn check(&self, tuning: &Tuning) -> Result<()> {
         let moves = matches!(self.way, Way::Recover(_));
         let given = [
             ("--iterations", tuning.iterations, moves),
