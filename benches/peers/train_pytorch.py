@@ -26,10 +26,11 @@ WORKERS = os.cpu_count()
 
 
 def network(name, size, classes):
-    if name == "resnet18-small":
+    if name.startswith("resnet18"):
         net = torchvision.models.resnet18(num_classes=classes)
-        net.conv1 = nn.Conv2d(3, 64, 3, 1, 1, bias=False)
-        net.maxpool = nn.Identity()
+        if name == "resnet18-small":
+            net.conv1 = nn.Conv2d(3, 64, 3, 1, 1, bias=False)
+            net.maxpool = nn.Identity()
         return net
     depth, width = (int(x) for x in name.removeprefix("convnet-").split("/"))
     layers, inputs = [], 3

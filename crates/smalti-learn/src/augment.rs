@@ -14,6 +14,8 @@ pub enum Augment {
     Standard,
     /// Tiles rearranged, then RandomResizedCrop over the whole and flip. On a plain subset as [`Augment::Standard`].
     Shuffled,
+    /// One whole tile at random, but with probability 1 / tiles the whole image; neither crop nor flip.
+    Factor,
     /// The whole image as it is.
     None,
 }
@@ -49,6 +51,12 @@ pub const AUGMENTS: &[AugmentInfo] = &[
         name: "shuffled",
         about: "rows and columns of tiles in a random order, then RandomResizedCrop over the whole stored image, horizontal flip",
         paper: "arXiv 2312.03526 (its patch shuffle)",
+    },
+    AugmentInfo {
+        augment: Augment::Factor,
+        name: "factor",
+        about: "one whole tile, enlarged, but one time in as many as there are tiles the whole image; neither crop nor flip, which `--distort dsa` adds",
+        paper: "arXiv 2607.00916 (CIM's factor crop)",
     },
     AugmentInfo {
         augment: Augment::None,
@@ -132,6 +140,11 @@ pub fn draw(augment: Augment, size: u32, tiles: &[PixelBox], range: &CropRange, 
     let mut arrangement = 0;
     let frame = match augment {
         Augment::None => return View { arrangement, region: whole, flipped: Flip::No },
+        Augment::Factor => {
+            let tile = tiles[stream.below(tiles.len() as u32) as usize];
+            let region = if stream.below(tiles.len() as u32) == 0 { whole } else { tile };
+            return View { arrangement, region, flipped: Flip::No };
+        }
         Augment::Standard => whole,
         Augment::Constrained => tiles[stream.below(tiles.len() as u32) as usize],
         Augment::Shuffled => {
@@ -182,6 +195,25 @@ mod tests {
         let view = draw(Augment::None, 32, &tiles, &CropRange::default(), &mut stream);
         let region = PixelBox { left: 0, top: 0, width: 32, height: 32 };
         assert_eq!(view, View { arrangement: 0, region, flipped: Flip::No });
+    }
+
+    /// Three times in four a whole tile, once the whole image: CIM's probability for four tiles.
+    #[test]
+    fn factor_shows_whole_tiles_and_now_and_then_all_of_them() {
+        let tile = |left, top| PixelBox { left, top, width: 16, height: 16 };
+        let tiles = [tile(0, 0), tile(16, 0), tile(0, 16), tile(16, 16)];
+        let mut seen = [0; 5];
+        for epoch in 0..1600 {
+            let mut stream = Stream::new(3, Stage::Augment, epoch, 5);
+            let view = draw(Augment::Factor, 32, &tiles, &CropRange::default(), &mut stream);
+            assert_eq!((view.flipped, view.arrangement), (Flip::No, 0));
+            let place = tiles.iter().position(|tile| *tile == view.region);
+            let whole = PixelBox { left: 0, top: 0, width: 32, height: 32 };
+            assert!(place.is_some() || view.region == whole);
+            seen[place.unwrap_or(4)] += 1;
+        }
+        // Binomial(1600, 3/16) stays within 300 ± 5 * 15.6, Binomial(1600, 1/4) within 400 ± 5 * 17.3.
+        assert!(seen[..4].iter().all(|n| (222..=378).contains(n)) && (314..=486).contains(&seen[4]), "{seen:?}");
     }
 
     #[test]

@@ -271,6 +271,27 @@ pub const PROTOCOLS: &[Protocol] = &[
         ..RDED
     },
     Protocol {
+        name: "gvbsm",
+        about: "G-VBSM's evaluation on ImageNet: squared distance from the teachers' logits and a tenth of the hard labels, which CutMix leaves alone",
+        paper: "arXiv 2311.17950",
+        batch: Batch::Fixed(1024),
+        mix: CUTMIX,
+        labels: LabelKind::Soft(SoftLoss::Mse { cross_entropy: 0.1 }),
+        ..HARD
+    },
+    Protocol {
+        name: "squeeze",
+        about: "the network whose statistics distillation matches, as SRe2L trains it at 64 px: 50 epochs of SGD with warm-up; longer makes worse images",
+        paper: "arXiv 2306.13092, its Tiny-ImageNet code",
+        optimiser: OptimiserSpec::Sgd { learning_rate: 0.2, momentum: 0.9, weight_decay: 1e-4 },
+        rate: Rate::WarmCosine { start: 0.01, until: 0.1 },
+        batch: Batch::Fixed(256),
+        length: Duration::Fixed(Length::Epochs(50)),
+        augment: Augment::Standard,
+        fit: Fit::Whole,
+        ..HARD
+    },
+    Protocol {
         name: "tiny-soft",
         about: "soft labels at 64 px as SRe2L, LPLD and DWA train on Tiny-ImageNet: SGD with warm-up, KL times T², no mixing",
         paper: "arXiv 2306.13092, its Tiny-ImageNet code; LPLD and DWA take batch 64, DWA 200 epochs",

@@ -45,7 +45,7 @@ pub const PRESETS: &[Preset] = &[
     Preset {
         name: "random-mosaic",
         about: "four random whole images per stored image: the combine stage alone",
-        paper: "arXiv 2205.14959 (IDC's multi-formation without optimisation)",
+        paper: "arXiv 2502.06434 (its C without its P); the squeezing of arXiv 2205.14959 at a factor of 2",
         metric: None,
         rule: "random",
         grid: 2,
@@ -56,6 +56,22 @@ pub const PRESETS: &[Preset] = &[
         paper: "this project: the choice of arXiv 2210.15809 in the mosaics of arXiv 2502.06434",
         metric: Some("aum-prob"),
         rule: "ccs:0.3",
+        grid: 2,
+    },
+    Preset {
+        name: "idc",
+        about: "nine random whole images per stored image, IDC's squeezing without its optimisation; it takes four (--grid 2) up to 32 px",
+        paper: "arXiv 2205.14959",
+        metric: None,
+        rule: "random",
+        grid: 3,
+    },
+    Preset {
+        name: "cim",
+        about: "four random whole images per stored image, CIM's squeezing without its optimisation; train with --augment factor --distort dsa",
+        paper: "arXiv 2607.00916",
+        metric: None,
+        rule: "random",
         grid: 2,
     },
     Preset {

@@ -136,6 +136,24 @@ fn a_run_that_was_cut_off_goes_on_with_the_next_block() {
     assert!(pictures(&whole) != pictures(&cut), "another seed makes other images");
 }
 
+/// Under --compat a block of DWA depends on the blocks before it, so that a run that was cut off makes those of its turn again.
+#[test]
+fn drifting_weights_drift_alike_after_a_break() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let source = images(dir.path(), 16);
+    let teacher = teacher(dir.path(), &source, "convnet-2/8");
+    let (whole, cut) = (dir.path().join("whole"), dir.path().join("cut"));
+    let more = ["--compat", "--block", "1"];
+    made("dwa", &source, &teacher, &whole, &more, 0);
+    let wall = dir.path().join("cut.run/distilled/train/000002");
+    std::fs::create_dir_all(wall.parent().expect("a folder")).expect("created");
+    std::fs::write(&wall, "").expect("written");
+    made("dwa", &source, &teacher, &cut, &more, 1);
+    std::fs::remove_file(&wall).expect("removed");
+    made("dwa", &source, &teacher, &cut, &more, 0);
+    assert!(pictures(&whole) == pictures(&cut));
+}
+
 #[test]
 fn rded_puts_the_easiest_crops_of_different_images_into_tiles() {
     let dir = tempfile::tempdir().expect("a temporary folder");

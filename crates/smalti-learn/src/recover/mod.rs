@@ -9,7 +9,7 @@ mod nudge;
 mod views;
 
 pub use matching::{ClassStatistics, Targets};
-pub use nudge::Nudge;
+pub use nudge::{After, Nudge, Weights};
 pub use views::{Curriculum, Jitter, Look};
 
 use crate::batch::Normalise;
@@ -62,7 +62,7 @@ pub struct Batch<'a> {
 }
 
 /// Moves a batch of images, and returns them normalised, [B, 3, S, S]. `progress` is called with the number of images of each step. The network
-/// is the same afterwards.
+/// is the same afterwards, unless [`After::Stay`] is asked and nothing fails.
 ///
 /// # Errors
 /// [`Error::Input`] for a network without batch norms or with other ones than the targets, and when the loss stops being a number;
@@ -88,8 +88,11 @@ pub fn recover(
         let view = |iteration: u32| {
             View::draw(&spec.look, network.shape.size, part(iteration, spec), stream(batch, iteration))
         };
-        let _moved = spec.nudge.as_ref().map(|nudge| nudge.apply(network, &view(0).of(&pixels.detach()), &labels));
+        let moved = spec.nudge.as_ref().map(|nudge| nudge.apply(network, &view(0).of(&pixels.detach()), &labels));
         steps(network, batch, spec, (&mut pixels, &mut adam), &bounds, &labels, &view, progress)?;
+        if let (Some(moved), Some(Nudge { after: After::Stay, .. })) = (moved, spec.nudge) {
+            moved.stay();
+        }
         Ok(pixels.detach())
     })
 }

@@ -12,18 +12,56 @@ pub struct Nudge {
     pub steps: u32,
     /// Length of all of them together, over all parameters at once.
     pub radius: f64,
+    /// What becomes of the weights after the batch.
+    pub after: After,
 }
 
-/// What the parameters were before; they are put back when this goes.
+/// What becomes of weights that were moved for a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum After {
+    /// They are put back, as the paper says.
+    PutBack,
+    /// They stay, and the next batch moves them further: what the published code does until it loads the network anew.
+    Stay,
+}
+
+/// The weights of a network as they were.
+pub struct Weights(Vec<Tensor>);
+
+impl Weights {
+    /// A copy.
+    pub fn of(network: &Network) -> Weights {
+        Weights(network.params().iter().map(|param| param.tensor.detach().copy()).collect())
+    }
+
+    /// Makes those of the network what they were.
+    pub fn put_back(&self, network: &Network) {
+        tch::no_grad(|| {
+            for (param, before) in network.params().iter().zip(&self.0) {
+                param.tensor.shallow_clone().copy_(before);
+            }
+        });
+    }
+}
+
+/// Weights that are put back when this goes.
 pub(super) struct Moved<'a> {
     network: &'a Network,
-    before: Vec<Tensor>,
+    before: Option<Weights>,
+}
+
+impl Moved<'_> {
+    /// They are not put back.
+    pub fn stay(mut self) {
+        self.before = None;
+    }
 }
 
 impl Nudge {
     /// Moves every parameter up the cross-entropy of `images`; running statistics stay.
     pub(super) fn apply<'a>(&self, network: &'a Network, images: &Tensor, labels: &Tensor) -> Moved<'a> {
-        let moved = Moved { network, before: network.params().iter().map(|p| p.tensor.detach().copy()).collect() };
+        let moved = Moved { network, before: Some(Weights::of(network)) };
         for _ in 0..self.steps {
             let logits = network.forward(images, crate::nets::Mode::Eval).logits;
             let slopes = gradients(&logits.log_softmax(-1, Kind::Float).nll_loss(labels), network);
@@ -40,13 +78,11 @@ impl Nudge {
     }
 }
 
-/// The parameters go back, even when libtorch refuses in the middle of a batch.
+/// They go back, even when libtorch refuses in the middle of a batch.
 impl Drop for Moved<'_> {
     fn drop(&mut self) {
-        tch::no_grad(|| {
-            for (param, before) in self.network.params().iter().zip(&self.before) {
-                param.tensor.shallow_clone().copy_(before);
-            }
-        });
+        if let Some(before) = &self.before {
+            before.put_back(self.network);
+        }
     }
 }

@@ -143,7 +143,7 @@ fn a_nudge_goes_uphill_by_its_radius_and_is_undone() {
         logits.log_softmax(-1, Kind::Float).nll_loss(&labels).double_value(&[])
     };
     let low = entropy();
-    let moved = Nudge { steps: 12, radius: 0.015 }.apply(&network, &images, &labels);
+    let moved = Nudge { steps: 12, radius: 0.015, after: After::PutBack }.apply(&network, &images, &labels);
     let squares =
         network.params().iter().zip(&before).map(|(p, b)| (&p.tensor.detach() - b).square().sum(Kind::Double));
     let length = squares.map(|s| s.double_value(&[])).sum::<f64>().sqrt();
@@ -151,8 +151,17 @@ fn a_nudge_goes_uphill_by_its_radius_and_is_undone() {
     assert!(entropy() > low);
     drop(moved);
     assert!(network.params().iter().zip(&before).all(|(p, b)| p.tensor.detach() == *b));
-    let spec = RecoverSpec { nudge: Some(Nudge { steps: 3, radius: 0.5 }), iterations: 5, ..SPEC };
+    let spec =
+        RecoverSpec { nudge: Some(Nudge { steps: 3, radius: 0.5, after: After::PutBack }), iterations: 5, ..SPEC };
     assert_ne!(made(&network, &spec, 1, &engine), made(&network, &RecoverSpec { nudge: None, ..spec }, 1, &engine));
+    // Where weights stay, the second batch starts from where the first one left them.
+    let (weights, first) = (Weights::of(&network), made(&network, &spec, 1, &engine));
+    let drifting = RecoverSpec { nudge: spec.nudge.map(|nudge| Nudge { after: After::Stay, ..nudge }), ..spec };
+    assert_eq!(made(&network, &drifting, 1, &engine), first);
+    assert_ne!(made(&network, &drifting, 1, &engine), first);
+    weights.put_back(&network);
+    assert_eq!(made(&network, &drifting, 1, &engine), first);
+    weights.put_back(&network);
     assert!(network.params().iter().zip(&before).all(|(p, b)| p.tensor.detach() == *b), "the network is as it was");
 }
 

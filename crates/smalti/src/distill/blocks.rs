@@ -17,7 +17,10 @@ use smalti_data::tables::Split;
 use smalti_learn::batch::{Normalise, plain_batch};
 use smalti_learn::engine::Engine;
 use smalti_learn::nets::Network;
-use smalti_learn::recover::{Batch, ClassStatistics, RecoverSpec, Rounding, Targets, pictures, recover};
+use smalti_learn::recover::{
+    After, Batch, ClassStatistics, RecoverSpec, Rounding, Targets, Weights, pictures, recover,
+};
+use std::collections::HashSet;
 use std::time::Instant;
 
 /// All blocks of a set of `ipc` images in each of `classes` classes, at most `most` images each.
@@ -62,14 +65,23 @@ impl Mover<'_> {
     /// Finishes all blocks, and returns the seconds that all of them took, in this and earlier runs.
     pub fn finish(&self, blocks: &[Block], scanned: &Scanned, run: &Run, ui: &Ui) -> Result<f64> {
         let staging = Staging::of(run);
-        let left: Vec<&Block> = blocks.iter().filter(|block| !staging.has(block)).collect();
+        // Where weights drift from block to block, those of one number in the class are made together, from the first on.
+        let drifts = self.spec.nudge.is_some_and(|nudge| nudge.after == After::Stay);
+        let turn = |block: &Block| if drifts { block.images[0].1 } else { block.number };
+        let missing: HashSet<u32> = blocks.iter().filter(|block| !staging.has(block)).map(turn).collect();
+        let left: Vec<&Block> = blocks.iter().filter(|block| missing.contains(&turn(block))).collect();
         let ipc = blocks.iter().flat_map(|block| &block.images).map(|(_, index)| index + 1).max().unwrap_or(0);
         if !left.is_empty() {
             let materials = Materials::load(self, scanned, ipc, run, ui)?;
             let steps =
                 left.iter().map(|block| block.images.len() as u64).sum::<u64>() * u64::from(self.spec.iterations);
             let bar = ui.progress("recover", self.method, steps, "image steps");
+            let weights = Weights::of(self.network);
+            let mut before = None;
             for block in left {
+                if drifts && before.replace(turn(block)) != Some(turn(block)) {
+                    weights.put_back(self.network);
+                }
                 let start = Instant::now();
                 let pictures = self.make(block, &materials, &|n| bar.add(n))?;
                 staging.keep(block, &pictures, start)?;

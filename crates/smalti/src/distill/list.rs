@@ -3,7 +3,7 @@
 use super::crops::CropSpec;
 use crate::error::unknown;
 use anyhow::Result;
-use smalti_learn::recover::{Curriculum, Jitter, Look, Nudge, RecoverSpec};
+use smalti_learn::recover::{After, Curriculum, Jitter, Look, Nudge, RecoverSpec};
 
 /// One method.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -102,7 +102,13 @@ const fn shrinking(spec: RecoverSpec) -> RecoverSpec {
 }
 
 const fn nudged(spec: RecoverSpec, iterations: u32, steps: u32, variance: f64) -> RecoverSpec {
-    RecoverSpec { iterations, variance, statistics: 0.01, nudge: Some(Nudge { steps, radius: 0.015 }), ..spec }
+    RecoverSpec {
+        iterations,
+        variance,
+        statistics: 0.01,
+        nudge: Some(Nudge { steps, radius: 0.015, after: After::PutBack }),
+        ..spec
+    }
 }
 
 const SRE2L: Recovery = Recovery {
@@ -147,7 +153,8 @@ pub const DISTILLATIONS: &[Distillation] = &[
     Distillation {
         name: "dwa",
         about: "training images are moved, each batch under weights that were first turned away from it; variances count more",
-        paper: "Du et al.: Diversity-Driven Synthesis, NeurIPS 2024 (arXiv 2409.17612); weights are put back after each batch, as the paper says",
+        paper: "Du et al.: Diversity-Driven Synthesis, NeurIPS 2024 (arXiv 2409.17612); weights are put back after each batch, as the paper says; with --compat \
+                they drift from class block to class block, as in its code",
         way: Way::Recover(Recovery {
             start: Start::RealImages,
             settings: [nudged(LARGE, 2000, 15, 2.0), nudged(TINY, 2000, 12, 11.0), nudged(SMALL, 1000, 12, 11.0)],

@@ -5,7 +5,7 @@ use super::list::{Distillation, Recovery, Way, for_size};
 use crate::error::usage;
 use anyhow::Result;
 use serde::Serialize;
-use smalti_learn::recover::{RecoverSpec, Rounding};
+use smalti_learn::recover::{After, Nudge, RecoverSpec, Rounding};
 
 /// Most images that are moved together, where nothing else is asked: as published.
 const BLOCK: u32 = 100;
@@ -17,7 +17,7 @@ pub struct Tuning {
     pub iterations: Option<u32>,
     /// Most images that are moved together.
     pub block: Option<u32>,
-    /// How pixels become bytes.
+    /// How pixels become bytes. Truncated, as in published code, also leaves the weights that DWA moved until the next image of each class.
     pub rounding: Option<Rounding>,
     /// Tiles per side of an image.
     pub grid: Option<u32>,
@@ -83,6 +83,9 @@ impl Distillation {
                 let mut recover = for_size(&way.settings, size);
                 recover.iterations = tuning.iterations.unwrap_or(recover.iterations);
                 let rounding = tuning.rounding.unwrap_or(Rounding::Nearest);
+                if rounding == Rounding::Truncated {
+                    recover.nudge = recover.nudge.map(|nudge| Nudge { after: After::Stay, ..nudge });
+                }
                 Ok(Tuned::Recover { way, block: tuning.block.unwrap_or(BLOCK), rounding, recover })
             }
             Way::Crops(settings) => {

@@ -198,7 +198,7 @@ pub struct Distill {
     /// Key of noise, views and crops
     #[arg(long, value_name = "S", default_value_t = 0, help_heading = "Method")]
     pub seed: u64,
-    /// Truncate pixels instead of rounding them, as the published code does
+    /// As the published code does: pixels are truncated instead of rounded, and DWA's weights drift from block to block
     #[arg(long, help_heading = "Method")]
     pub compat: bool,
 
