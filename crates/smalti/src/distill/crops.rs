@@ -8,7 +8,6 @@ use anyhow::Result;
 use serde::Serialize;
 use smalti_data::Rgb;
 use smalti_data::crop::{CropRange, random_resized_crop};
-use smalti_data::mosaic::Layout;
 use smalti_data::random::{Stage, Stream};
 use smalti_data::resize::resize_box;
 use smalti_data::tables::Split;
@@ -46,16 +45,18 @@ pub(super) struct Picker<'a> {
 }
 
 /// One block for each class: all of its tiles, easiest first.
-pub(super) fn blocks(classes: u32, ipc: u32, layout: &Layout) -> Vec<Block> {
-    let tiles = ipc * layout.samples_per_image();
+fn blocks(classes: usize, tiles: u32) -> Vec<Block> {
     let of = |class| Block { number: class, images: (0..tiles).map(|index| (class, index)).collect() };
-    (0..classes).map(of).collect()
+    (0..classes as u32).map(of).collect()
 }
 
 impl Picker<'_> {
-    /// Finishes all blocks, and returns the seconds that they took, in this and earlier runs.
-    pub fn finish(&self, blocks: &[Block], scanned: &Scanned, staging: &Staging, ui: &Ui) -> Result<f64> {
-        let pools = self.pools(blocks, scanned)?;
+    /// Finishes all classes, and returns the seconds that they took, in this and earlier runs.
+    pub fn finish(&self, ipc: u32, scanned: &Scanned, staging: &Staging, ui: &Ui) -> Result<f64> {
+        let wanted = u64::from(ipc) * u64::from(self.spec.grid).pow(2);
+        let pools = self.pools(wanted, scanned)?;
+        // No class has more images than fit into 32 bits.
+        let blocks = blocks(pools.len(), wanted as u32);
         let left: Vec<&Block> = blocks.iter().filter(|block| !staging.has(block)).collect();
         let images = left.iter().map(|block| pools[block.number as usize].len() as u64).sum();
         let bar = ui.progress("crop", "by what the teacher finds easy", images, "images");
@@ -65,21 +66,21 @@ impl Picker<'_> {
             staging.keep(block, &tiles, start)?;
         }
         bar.done();
-        staging.seconds(blocks)
+        staging.seconds(&blocks)
     }
 
     /// The rows of each class that are looked at, ascending.
-    fn pools(&self, blocks: &[Block], scanned: &Scanned) -> Result<Vec<Vec<u32>>> {
-        let mut pools: Vec<Vec<u32>> = vec![Vec::new(); blocks.len()];
+    fn pools(&self, wanted: u64, scanned: &Scanned) -> Result<Vec<Vec<u32>>> {
+        let mut pools: Vec<Vec<u32>> = vec![Vec::new(); scanned.samples.classes.len()];
         for sample in scanned.samples.usable(Split::Train) {
             pools[sample.class_id as usize].push(sample.sample);
         }
-        for (pool, block) in pools.iter_mut().zip(blocks) {
-            let (found, wanted) = (pool.len(), block.images.len());
-            Stream::new(self.seed, Stage::Crops, u32::MAX, u64::from(block.number)).shuffle(pool);
+        for (class_id, pool) in pools.iter_mut().enumerate() {
+            let found = pool.len();
+            Stream::new(self.seed, Stage::Crops, u32::MAX, class_id as u64).shuffle(pool);
             pool.truncate(self.spec.pool as usize);
-            if pool.len() < wanted {
-                let class = &scanned.samples.classes[block.number as usize];
+            if (pool.len() as u64) < wanted {
+                let class = &scanned.samples.classes[class_id];
                 return Err(failure(
                     format!(
                         "class `{class}` needs crops of {wanted} images and {} of its {found} are looked at",

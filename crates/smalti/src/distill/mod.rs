@@ -39,6 +39,9 @@ use std::path::Path;
 use tuning::Tuned;
 pub use tuning::Tuning;
 
+/// Most images per class: more would be a list that fills memory before anything is made.
+const MOST: u32 = 1_000_000;
+
 /// What is to be made.
 #[derive(Debug, Clone, Copy)]
 pub struct Order {
@@ -106,8 +109,11 @@ pub struct Distilled {
 /// call goes on with the next.
 pub fn distill(request: &Request, ui: &Ui) -> Result<Distilled> {
     let order = &request.order;
-    if order.ipc == 0 {
-        return Err(usage("no image is to be made", "give --ipc above 0"));
+    if !(1..=MOST).contains(&order.ipc) {
+        return Err(usage(
+            format!("{} images per class cannot be made", order.ipc),
+            format!("give --ipc from 1 to {MOST}"),
+        ));
     }
     order.method.check(&order.tuning)?;
     let run = Run::begin(request.out, request.overwrite)?;
@@ -161,20 +167,19 @@ fn pictures(
     run: &Run,
     ui: &Ui,
 ) -> Result<f64> {
-    let classes = scanned.source.classes().len() as u32;
     let normalise = teacher.constants.unwrap_or(IMAGENET);
     let (network, columns, seed) = (&teacher.network, &teacher.columns[..], settings.seed);
     match &settings.tuned {
         Tuned::Recover { way, block, rounding, recover } => {
+            let classes = scanned.source.classes().len() as u32;
             let blocks = blocks::blocks(way.batching, classes, settings.ipc, *block);
             let (method, spec, rounding) = (&settings.distill, *recover, *rounding);
             let mover = Mover { method, way: *way, spec, network, columns, normalise, rounding, seed, engine };
             mover.finish(&blocks, scanned, run, ui)
         }
         Tuned::Crops { crops } => {
-            let blocks = crops::blocks(classes, settings.ipc, &settings.layout()?);
             let picker = Picker { spec: *crops, network, columns, normalise, seed, engine };
-            picker.finish(&blocks, scanned, &Staging::of(run), ui)
+            picker.finish(settings.ipc, scanned, &Staging::of(run), ui)
         }
     }
 }
