@@ -122,6 +122,10 @@ fn distilled_sets_are_rows_beside_the_others() {
     assert_eq!((of("lpld").len(), of("rded").len(), cells.len()), (2, 2, 7));
     let seconds = |cell: &serde_json::Value| cell["seconds"]["compress"].as_f64().expect("a number");
     assert!(seconds(of("lpld")[0]) > 0.0 && seconds(of("lpld")[0]) == seconds(of("lpld")[1]), "one set");
+    let page = std::fs::read_to_string(out.join("report.html")).expect("written");
+    assert!(
+        page.contains("1 synthetic image each") && page.contains("4 crops each") && page.contains("1 whole image each")
+    );
     let sets = |name: &str| out.join("work/sets").join(name).exists();
     assert!(sets("lpld-ipc1-seed0") && !sets("lpld-ipc1-seed1") && sets("rded-ipc1-seed1"));
 }

@@ -1,10 +1,12 @@
 //! Pictures for the page: score histograms, stored images, and what was kept and dropped.
 
 use crate::bench::evidence::{file_of, scores_folder};
-use crate::bench::plan::{Plan, Row};
+use crate::bench::plan::{Distilling, Origin, Plan, Row};
+use crate::distill::list::Way;
 use crate::report::{Bin, ClassStrip, EasyEnd, Gallery, Histogram, Picture};
 use crate::run::working_folder;
 use crate::stages::{Scores, given_scores};
+use crate::ui::count;
 use anyhow::Result;
 use smalti_data::encode::{ImageFormat, encode};
 use smalti_data::manifest::{MANIFEST, Manifest};
@@ -33,6 +35,19 @@ pub(super) struct Pictures<'a> {
     out: &'a Path,
     source: Source,
     samples: Samples,
+}
+
+/// What a stored image of `tiles` tiles holds.
+fn contents(row: &Row, tiles: u32) -> String {
+    let what = match &row.origin {
+        Origin::Distilled(Distilling { method, .. }) => match method.way {
+            Way::Recover(_) => "synthetic image",
+            Way::Crops(_) => "crop",
+        },
+        Origin::Made(_) | Origin::Full => "whole image",
+        Origin::External { .. } => "tile",
+    };
+    format!("{} each", count(tiles.into(), what))
 }
 
 /// The pictures of a bench, or none when its images or working tables are not on this machine.
@@ -89,10 +104,7 @@ impl Pictures<'_> {
             if dir.join(MANIFEST).exists() {
                 let manifest = Manifest::read(&dir)?;
                 let images = self.stored(&dir, &manifest)?;
-                let note = match manifest.grid {
-                    1 => "one whole image each".to_owned(),
-                    n => format!("{} whole images each", n * n),
-                };
+                let note = contents(row, manifest.grid * manifest.grid);
                 galleries.push(Gallery { method: row.name.clone(), note, images });
             }
         }
