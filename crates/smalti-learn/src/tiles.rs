@@ -6,7 +6,7 @@ use crate::error::{Error, Result, guard};
 use crate::inference::at_once;
 use crate::nets::{Mode, Network};
 use smalti_data::Rgb;
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 /// The cross-entropy of `class` for each square tile, which is shown in the middle of the network's image with the mean colour around it (arXiv
 /// 2312.03526, its code). Only the set's classes count: `columns[c]` is the network's logit of class c.
@@ -44,7 +44,9 @@ pub fn tile_losses(
                 -logits.log_softmax(-1, Kind::Float).select(1, class.into())
             }))
         })?;
-        losses.extend((0..said.numel()).map(|at| said.double_value(&[at as i64]) as f32));
+        let mut values = vec![0f32; part.len()];
+        said.to_device(Device::Cpu).contiguous().copy_data(&mut values, part.len());
+        losses.append(&mut values);
     }
     Ok(losses)
 }
