@@ -3,7 +3,7 @@
     .venv/bin/python benches/recover_speed.py [--repeats N]
 
 As train_speed.py: programs in turn, each alone on the machine, medians as a Markdown table. That both compute the same pixels is a test
-(crates/smalti-learn/tests/recover.rs). About four minutes on two cores.
+(crates/smalti-learn/tests/recover.rs). About five minutes on two cores.
 """
 import argparse
 import statistics

@@ -26,7 +26,7 @@ WORKERS = os.cpu_count()
 
 
 def network(name, size, classes):
-    if name.startswith("resnet18"):
+    if name in ("resnet18", "resnet18-small"):
         net = torchvision.models.resnet18(num_classes=classes)
         if name == "resnet18-small":
             net.conv1 = nn.Conv2d(3, 64, 3, 1, 1, bias=False)
