@@ -281,7 +281,7 @@ pub const PROTOCOLS: &[Protocol] = &[
     },
     Protocol {
         name: "squeeze",
-        about: "the network whose statistics distillation matches, as SRe2L trains it at 64 px: 50 epochs of SGD with warm-up; longer makes worse images",
+        about: "the network whose statistics distillation matches, as SRe2L trains it at 64 px: 50 epochs of SGD with warm-up; its authors saw worse images after longer",
         paper: "arXiv 2306.13092, its Tiny-ImageNet code",
         optimiser: OptimiserSpec::Sgd { learning_rate: 0.2, momentum: 0.9, weight_decay: 1e-4 },
         rate: Rate::WarmCosine { start: 0.01, until: 0.1 },

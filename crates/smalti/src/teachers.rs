@@ -9,7 +9,7 @@ use smalti_data::files::RunLock;
 use smalti_data::store::ImageStore;
 use smalti_data::tables::soft_labels::{LabelHeader, SoftLabels};
 use smalti_learn::batch::Normalise;
-use smalti_learn::checkpoint;
+use smalti_learn::checkpoint::{self, Description};
 use smalti_learn::engine::Engine;
 use smalti_learn::labels::{LabelKind, Labels, Replay, Teacher, record};
 use smalti_learn::nets::{Network, Shape, full_name};
@@ -51,6 +51,25 @@ impl TeacherFile {
         Ok(Known { teacher, name })
     }
 
+    /// What names it in cells and manifests: its network and the BLAKE3 of the file.
+    ///
+    /// # Errors
+    /// When the file is no checkpoint, or does not say its network.
+    pub fn name(&self) -> Result<String> {
+        let said = checkpoint::describe(&self.path)?;
+        Ok(name_of(&self.network_of(&said)?, &said))
+    }
+
+    fn network_of(&self, said: &Description) -> Result<String> {
+        let known = self.network.as_ref().or(said.network.as_ref());
+        known.map(|name| full_name(name)).ok_or_else(|| {
+            failure(
+                format!("`{}` does not say which network it is", self.path.display()),
+                "name it: --teacher-network resnet18, say",
+            )
+        })
+    }
+
     /// The network of the checkpoint, for images of `size` px, or of those that it was trained with.
     ///
     /// # Errors
@@ -58,9 +77,8 @@ impl TeacherFile {
     pub fn network(&self, classes: &[String], size: Option<u32>, engine: &Engine, ui: &Ui) -> Result<Opened> {
         let said = checkpoint::describe(&self.path)?;
         let shown = self.path.display();
-        let network = self.network.clone().or(said.network).ok_or_else(|| {
-            failure(format!("`{shown}` does not say which network it is"), "name it: --teacher-network resnet18, say")
-        })?;
+        let network = self.network_of(&said)?;
+        let name = name_of(&network, &said);
         let own = match &self.classes {
             Some(list) => read_classes(list)?,
             None => said.classes.ok_or_else(|| {
@@ -84,11 +102,13 @@ impl TeacherFile {
                 own.len()
             ));
         }
-        let network = full_name(&network);
-        let name = format!("{network} {}", &said.blake3[..32]);
         let network = checkpoint::open(&self.path, &network, Shape { classes: own.len(), size }, engine)?;
         Ok(Opened { network, columns, name, constants: said.constants })
     }
+}
+
+fn name_of(network: &str, said: &Description) -> String {
+    format!("{network} {}", &said.blake3[..32])
 }
 
 /// A checkpoint that was opened.

@@ -128,6 +128,11 @@ fn distilled_sets_are_rows_beside_the_others() {
     );
     let sets = |name: &str| out.join("work/sets").join(name).exists();
     assert!(sets("lpld-ipc1-seed0") && !sets("lpld-ipc1-seed1") && sets("rded-ipc1-seed1"));
+    let inputs = std::fs::read_to_string(out.join("inputs.json")).expect("written");
+    assert!(
+        inputs.contains("\"teacher\": \"convnet-2/8-bn "),
+        "the teacher is pinned, though all labels are hard: {inputs}"
+    );
 }
 
 /// Tiles and contents of a set made elsewhere are its own: RDED's crops follow its grid, test images in it are pointed out, and it cannot be

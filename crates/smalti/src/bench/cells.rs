@@ -125,6 +125,11 @@ fn file_name(method: &str, ipc: u32, (student, protocol): (&str, &str), seed: u6
     format!("{method}-ipc{}-{student}-{protocol}-seed{seed}", budget_name(ipc))
 }
 
+/// The name of a set in file names.
+pub(super) fn set_name(row: &str, ipc: u32, seed: u64) -> String {
+    format!("{row}-ipc{}-seed{seed}", budget_name(ipc))
+}
+
 impl Cell {
     /// Its name in file names.
     pub fn name(&self) -> String {

@@ -1,6 +1,6 @@
 //! What the rules of a bench decide by: proxies per seed, a file of scores per metric, and the choices of rules that compare features.
 
-use super::cells::{Job, budget_name};
+use super::cells::{Job, set_name};
 use super::lab::Torch;
 use crate::stages::{self, Evidence, ProxyJob};
 use anyhow::Result;
@@ -47,8 +47,7 @@ pub(super) fn complete(lab: &mut Torch, seed: u64) -> Result<()> {
 
 /// Where the choice of a rule that compares features is kept: with it a new machine needs no proxy.
 pub(super) fn selection(out: &Path, job: &Job) -> PathBuf {
-    let name = format!("{}-ipc{}-seed{}.parquet", job.row.name, budget_name(job.ipc), job.seed);
-    out.join("selections").join(name)
+    out.join("selections").join(set_name(&job.row.name, job.ipc, job.seed) + ".parquet")
 }
 
 /// Where the scores of a seed lie: a file per metric, so that a metric can be added and no file grows large.

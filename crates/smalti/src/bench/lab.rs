@@ -1,11 +1,10 @@
 //! The real lab: trains proxies once per seed, makes each set once, trains a student per job.
 
-use super::cells::{Cell, Exam, Job, Seconds, budget_name};
+use super::cells::{Cell, Exam, Job, Seconds, budget_name, set_name};
 use super::evidence;
 use super::pins::pin;
-use super::plan::{Distilling, IPC, Origin, Plan, PlannedTeacher};
+use super::plan::{Distilling, IPC, Origin, Plan};
 use super::runner::Lab;
-use crate::cache::{self, Cache, Kind};
 use crate::decoded::{self, Wanted};
 use crate::distill;
 use crate::error::failure;
@@ -14,8 +13,8 @@ use crate::report::bootstrap::Right;
 use crate::run::{Run, working_folder};
 use crate::sources::{Scanned, TestSet, TrainSet, budget, rows};
 use crate::stages::{self, Evidence, Given};
-use crate::students::{SetFacts, Training, crops_from, machine, program, train_one};
-use crate::teachers::{Known, Ready, TeacherFile};
+use crate::students::{SetFacts, crops_from, machine, program, train_one};
+use crate::teachers::Ready;
 use crate::ui::{Ui, count};
 use anyhow::Result;
 use smalti_data::files::{self, RunLock};
@@ -25,9 +24,8 @@ use smalti_data::source::{Source, SourceOptions};
 use smalti_data::store::{Fit, ImageStore};
 use smalti_data::tables::{ContentHash, Samples, Selection, Split};
 use smalti_data::write::{OutputFormat, source_hash};
-use smalti_learn::checkpoint;
 use smalti_learn::engine::{Engine, Precision};
-use smalti_learn::labels::{LabelKind, Labels};
+use smalti_learn::labels::LabelKind;
 use smalti_learn::student;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -49,20 +47,20 @@ pub struct Torch<'a> {
     pub(super) engine: Engine,
     pub(super) ui: &'a Ui,
     images: Option<Images>,
-    teacher: Option<Ready>,
+    pub(super) teacher: Option<Ready>,
 }
 
 /// What every cell shares, decoded once.
 pub(super) struct Images {
     pub source: Scanned,
     test: Vec<(Fit, ImageStore)>,
-    test_set: TestSet,
+    pub test_set: TestSet,
     holdout: Option<ImageStore>,
 }
 
 /// A set that is ready to be trained on.
-struct Ingredients {
-    train: ImageStore,
+pub(super) struct Ingredients {
+    pub train: ImageStore,
     image_bytes: u64,
     hard_label_bytes: u64,
     seconds: f64,
@@ -135,7 +133,7 @@ impl<'a> Torch<'a> {
     }
 
     /// Decodes the test images as a protocol fits them, once for each way.
-    fn load_test(&mut self, fit: Fit) -> Result<()> {
+    pub(super) fn load_test(&mut self, fit: Fit) -> Result<()> {
         let (size, work) = (self.plan.recipe.size, self.work());
         self.images()?;
         let images = self.images.as_mut().expect("opened a line above");
@@ -187,7 +185,7 @@ impl<'a> Torch<'a> {
     }
 
     /// All training images but the hold-out.
-    fn everything(&mut self) -> Result<Ingredients> {
+    pub(super) fn everything(&mut self) -> Result<Ingredients> {
         let (size, work, ui) = (self.plan.recipe.size, self.work(), self.ui);
         let Images { source, .. } = self.images()?;
         let wanted = rows(source.samples.usable(Split::Train), |class_id| class_id);
@@ -201,7 +199,7 @@ impl<'a> Torch<'a> {
     /// The set of a job that is made here, made once.
     fn made(&mut self, job: &Job, evidence: &Evidence) -> Result<(TrainSet, f64)> {
         let making = job.row.making().expect("a row that is made here");
-        let name = format!("{}-ipc{}-seed{}", job.row.name, job.ipc, job.seed);
+        let name = set_name(&job.row.name, job.ipc, job.seed);
         let dir = self.work().join("sets").join(&name);
         let kept = evidence::selection(self.out, job);
         let (ui, size) = (self.ui, self.plan.recipe.size);
@@ -233,7 +231,7 @@ impl<'a> Torch<'a> {
     /// The distilled set of a job, made once, from the teacher and the training images but for the hold-out.
     fn distilled(&mut self, job: &Job, distilling: &Distilling) -> Result<(TrainSet, f64)> {
         let number = job.seed % distilling.sets;
-        let name = format!("{}-ipc{}-seed{number}", job.row.name, job.ipc);
+        let name = set_name(&job.row.name, job.ipc, number);
         let dir = self.work().join("sets").join(&name);
         let _alone = self.alone(&format!("set-{name}"))?;
         let (ui, size, engine) = (self.ui, self.plan.recipe.size, self.engine);
@@ -253,79 +251,6 @@ impl<'a> Torch<'a> {
         }
         Ok((TrainSet::open(&dir, &SourceOptions::default(), Some(size), ui)?, distill::cost(&dir)?))
     }
-
-    /// The checkpoint of the teacher, which is trained first where the recipe says so.
-    fn teacher_file(&mut self) -> Result<TeacherFile> {
-        match self.plan.teacher.as_ref().expect("whoever needs a teacher was checked for it") {
-            PlannedTeacher::File(file) => Ok(file.clone()),
-            PlannedTeacher::Trained(training) => self.trained_teacher(training),
-        }
-    }
-
-    /// Opens the teacher of soft labels.
-    fn ready(&mut self, training: &Training) -> Result<()> {
-        if training.labels == LabelKind::Hard || self.teacher.is_some() {
-            return Ok(());
-        }
-        let file = self.teacher_file()?;
-        let (size, engine, ui) = (self.plan.recipe.size, self.engine, self.ui);
-        let classes = self.images()?.source.source.classes().to_vec();
-        let known: Known = file.open(&classes, size, &engine, ui)?;
-        let pinned = self.pin("teacher", &known.name);
-        match self.plan.teacher {
-            // Weights that were trained on another machine differ in their bits; each cell says whose words it learnt from.
-            Some(PlannedTeacher::Trained(_)) => {
-                if let Err(error) = pinned {
-                    ui.warn(format!("{error:#}"));
-                }
-            }
-            _ => pinned?,
-        }
-        self.teacher = Some(Ready::Teacher(known));
-        Ok(())
-    }
-
-    fn trained_teacher(&mut self, training: &Training) -> Result<TeacherFile> {
-        let (path, report_path) = (self.out.join("work/teacher.safetensors"), self.out.join("teacher.json"));
-        let kept = self.work().join("teacher-for-the-cache");
-        let _alone = self.alone("teacher")?;
-        let (cache, key) = (Cache::open(), self.teacher_key(training)?);
-        if let (false, Some(files)) = (path.exists(), cache.find(Kind::Teacher, &key)) {
-            self.ui.say("teacher", "from the cache");
-            files::write_bytes(&report_path, &files::read(&files.join("teacher.json"))?)?;
-            files::write_bytes(&path, &files::read(&files.join("teacher.safetensors"))?)?;
-        }
-        if !path.exists() {
-            self.load_test(training.fit)?;
-            let all = self.everything()?;
-            let (engine, ui, size) = (self.engine, self.ui, self.plan.recipe.size);
-            let images = self.images()?;
-            let classes = images.source.source.classes();
-            let test = images.fitted(training.fit);
-            let sets = (&all.train, test, classes.len());
-            let (result, network) = train_one("teacher", training, sets, &mut Labels::Hard, 0, &engine, ui)?;
-            let report = serde_json::to_vec_pretty(&result)?;
-            // The weights come last: with them the teacher is finished.
-            files::write_bytes(&report_path, &report)?;
-            let constants = training.constants.of(classes.len(), size);
-            checkpoint::save(&network, classes, &constants, &path)?;
-            files::write_bytes(&kept.join("teacher.safetensors"), &files::read(&path)?)?;
-            files::write_bytes(&kept.join("teacher.json"), &report)?;
-            let about = format!("teacher {} under {}", training.student, training.protocol);
-            cache.keep(Kind::Teacher, &key, &about, &kept, ui);
-            std::fs::remove_dir_all(&kept)?;
-        }
-        Ok(TeacherFile { path, ..TeacherFile::default() })
-    }
-
-    /// The hash of everything that a teacher depends on.
-    fn teacher_key(&mut self, training: &Training) -> Result<String> {
-        let (size, machine) = (self.plan.recipe.size, machine(&self.engine));
-        let images = self.images()?;
-        let (images, measured) = (cache::train_hash(&images.source.samples), images.test_set.hash());
-        let classes = self.images()?.source.source.classes();
-        Ok(cache::key(&("teacher 2", images, measured, classes, training, size, machine, program())))
-    }
 }
 
 impl Images {
@@ -341,7 +266,7 @@ impl Images {
         }
     }
 
-    fn fitted(&self, fit: Fit) -> &ImageStore {
+    pub(super) fn fitted(&self, fit: Fit) -> &ImageStore {
         let found = self.test.iter().find(|(known, _)| *known == fit);
         &found.expect("test images are loaded before they are asked for").1
     }

@@ -22,6 +22,7 @@ pub mod plan;
 pub mod recipe;
 pub mod results;
 pub mod runner;
+mod teacher;
 
 use crate::error::failure;
 use crate::report;

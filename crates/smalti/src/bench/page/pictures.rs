@@ -1,5 +1,6 @@
 //! Pictures for the page: score histograms, stored images, and what was kept and dropped.
 
+use crate::bench::cells::set_name;
 use crate::bench::evidence::{file_of, scores_folder};
 use crate::bench::plan::{Distilling, Origin, Plan, Row};
 use crate::distill::list::Way;
@@ -68,7 +69,7 @@ impl Pictures<'_> {
 
     /// The set of a row at the first budget and seed.
     fn set(&self, row: &Row) -> PathBuf {
-        self.out.join("work/sets").join(format!("{}-ipc{}-seed0", row.name, self.plan.recipe.ipc[0]))
+        self.out.join("work/sets").join(set_name(&row.name, self.plan.recipe.ipc[0], 0))
     }
 
     /// The rows that choose by a score, with their scores and selection at seed 0.
