@@ -273,6 +273,15 @@ pub fn rows<'a>(samples: impl Iterator<Item = &'a Sample>, class_of: impl Fn(u32
     samples.map(|s| (s.sample, class_of(s.class_id))).collect()
 }
 
+/// The rows of the training images of each class, ascending.
+pub fn train_rows(samples: &Samples) -> Vec<Vec<u32>> {
+    let mut rows = vec![Vec::new(); samples.classes.len()];
+    for sample in samples.usable(Split::Train) {
+        rows[sample.class_id as usize].push(sample.sample);
+    }
+    rows
+}
+
 /// For each class of a test set the index of the same name in `wanted`.
 fn match_classes(found: &[String], wanted: &[String], place: &Path) -> Result<Vec<u32>> {
     let missing: Vec<&str> = wanted.iter().filter(|c| !found.contains(c)).map(String::as_str).collect();

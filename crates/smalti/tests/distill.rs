@@ -182,7 +182,7 @@ fn rded_puts_the_easiest_crops_of_different_images_into_tiles() {
     let (_, stderr) = run(huge.into_iter().chain(["--ipc", "1000000"]), 1);
     assert!(stderr.contains("needs crops of 256000000 images"), "{stderr}");
     let (_, stderr) = run(huge.into_iter().chain(["--ipc", "4000000000"]), 2);
-    assert!(stderr.contains("from 1 to 1000000"), "{stderr}");
+    assert!(stderr.contains("choose 1 to 1000000"), "{stderr}");
     let (_, stderr) = made("rded", &source, &teacher, &one, &["--grid", "3", "--force"], 2);
     assert!(stderr.contains("do not fill an image of 16 px"), "{stderr}");
     let (_, stderr) = made("rded", &source, &teacher, &one, &["--compat", "--force"], 2);

@@ -293,7 +293,7 @@ impl BenchRecipe {
     fn settle_distilling(&self, row: &RowRecipe) -> Result<Distilling> {
         let method = distillation(row.distill.as_deref().unwrap_or_default())?;
         let tuning = Tuning { iterations: row.iterations, grid: row.grid, ..Tuning::default() };
-        method.check(&tuning)?;
+        self.ipc.iter().try_for_each(|&ipc| method.check(&tuning, ipc))?;
         match row.sets {
             Some(0) => Err(usage(format!("`{}` makes no set", method.name), "give `sets = 1`, or leave it out")),
             sets => Ok(Distilling { method, tuning, sets: sets.unwrap_or(self.seeds) }),

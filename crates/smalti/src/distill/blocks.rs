@@ -6,7 +6,7 @@ use super::staging::{Block, Staging};
 use crate::decoded::{self, Wanted};
 use crate::error::failure;
 use crate::run::Run;
-use crate::sources::{Scanned, budget, rows};
+use crate::sources::{Scanned, budget, rows, train_rows};
 use crate::ui::Ui;
 use anyhow::Result;
 use smalti_data::Rgb;
@@ -62,8 +62,8 @@ pub(super) struct Mover<'a> {
 }
 
 impl Mover<'_> {
-    /// Finishes all blocks, and returns the seconds that all of them took, in this and earlier runs.
-    pub fn finish(&self, blocks: &[Block], scanned: &Scanned, run: &Run, ui: &Ui) -> Result<f64> {
+    /// Finishes all blocks.
+    pub fn finish(&self, blocks: &[Block], scanned: &Scanned, run: &Run, ui: &Ui) -> Result<()> {
         let staging = Staging::of(run);
         // Where weights drift from block to block, those of one number in the class are made together, from the first on.
         let drifts = self.spec.nudge.is_some_and(|nudge| nudge.after == After::Stay);
@@ -76,11 +76,11 @@ impl Mover<'_> {
             let steps =
                 left.iter().map(|block| block.images.len() as u64).sum::<u64>() * u64::from(self.spec.iterations);
             let bar = ui.progress("recover", self.method, steps, "image steps");
-            let weights = Weights::of(self.network);
+            let weights = drifts.then(|| Weights::of(self.network));
             let mut before = None;
             for block in left {
-                if drifts && before.replace(turn(block)) != Some(turn(block)) {
-                    weights.put_back(self.network);
+                if before.replace(turn(block)) != Some(turn(block)) {
+                    weights.iter().for_each(|weights| weights.put_back(self.network));
                 }
                 let start = Instant::now();
                 let pictures = self.make(block, &materials, &|n| bar.add(n))?;
@@ -88,7 +88,7 @@ impl Mover<'_> {
             }
             bar.done();
         }
-        staging.seconds(blocks)
+        Ok(())
     }
 
     fn make(&self, block: &Block, materials: &Materials, progress: &dyn Fn(u64)) -> Result<Vec<Rgb>> {
@@ -183,10 +183,7 @@ impl Materials {
 
 /// `ipc` training rows of each class, drawn without replacement.
 fn draw(scanned: &Scanned, ipc: u32, seed: u64, method: &str) -> Result<Vec<Vec<u32>>> {
-    let mut rows: Vec<Vec<u32>> = vec![Vec::new(); scanned.samples.classes.len()];
-    for sample in scanned.samples.usable(Split::Train) {
-        rows[sample.class_id as usize].push(sample.sample);
-    }
+    let mut rows = train_rows(&scanned.samples);
     for (class, rows) in rows.iter_mut().enumerate() {
         if rows.len() < ipc as usize {
             let name = &scanned.samples.classes[class];

@@ -2,7 +2,7 @@
 
 use super::staging::{Block, Staging};
 use crate::error::failure;
-use crate::sources::Scanned;
+use crate::sources::{Scanned, train_rows};
 use crate::ui::Ui;
 use anyhow::Result;
 use serde::Serialize;
@@ -10,7 +10,6 @@ use smalti_data::Rgb;
 use smalti_data::crop::{CropRange, random_resized_crop};
 use smalti_data::random::{Stage, Stream};
 use smalti_data::resize::resize_box;
-use smalti_data::tables::Split;
 use smalti_learn::batch::Normalise;
 use smalti_learn::engine::Engine;
 use smalti_learn::nets::Network;
@@ -51,8 +50,8 @@ fn blocks(classes: usize, tiles: u32) -> Vec<Block> {
 }
 
 impl Picker<'_> {
-    /// Finishes all classes, and returns the seconds that they took, in this and earlier runs.
-    pub fn finish(&self, ipc: u32, scanned: &Scanned, staging: &Staging, ui: &Ui) -> Result<f64> {
+    /// Finishes all classes.
+    pub fn finish(&self, ipc: u32, scanned: &Scanned, staging: &Staging, ui: &Ui) -> Result<()> {
         let wanted = u64::from(ipc) * u64::from(self.spec.grid).pow(2);
         let pools = self.pools(wanted, scanned)?;
         // No class has more images than fit into 32 bits.
@@ -66,15 +65,12 @@ impl Picker<'_> {
             staging.keep(block, &tiles, start)?;
         }
         bar.done();
-        staging.seconds(&blocks)
+        Ok(())
     }
 
     /// The rows of each class that are looked at, ascending.
     fn pools(&self, wanted: u64, scanned: &Scanned) -> Result<Vec<Vec<u32>>> {
-        let mut pools: Vec<Vec<u32>> = vec![Vec::new(); scanned.samples.classes.len()];
-        for sample in scanned.samples.usable(Split::Train) {
-            pools[sample.class_id as usize].push(sample.sample);
-        }
+        let mut pools = train_rows(&scanned.samples);
         for (class_id, pool) in pools.iter_mut().enumerate() {
             let found = pool.len();
             Stream::new(self.seed, Stage::Crops, u32::MAX, class_id as u64).shuffle(pool);

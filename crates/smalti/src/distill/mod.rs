@@ -12,10 +12,9 @@ pub mod list;
 mod staging;
 mod tuning;
 
-use crate::error::usage;
 use crate::pipeline::Overwrite;
 use crate::run::{Run, working_folder};
-use crate::sources::Scanned;
+use crate::sources::{Scanned, train_rows};
 use crate::stages;
 use crate::teachers::{Opened, TeacherFile};
 use crate::ui::Ui;
@@ -29,7 +28,7 @@ use smalti_data::manifest::Manifest;
 use smalti_data::mosaic::{Layout, Plan, PlannedImage, group};
 use smalti_data::scan;
 use smalti_data::source::{Source, SourceOptions};
-use smalti_data::tables::{Samples, Split};
+use smalti_data::tables::Samples;
 use smalti_data::write::{OutputFormat, SetSpec, source_hash};
 use smalti_learn::batch::IMAGENET;
 use smalti_learn::engine::{Engine, Precision};
@@ -38,9 +37,6 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use tuning::Tuned;
 pub use tuning::Tuning;
-
-/// Most images per class: more would be a list that fills memory before anything is made.
-const MOST: u32 = 1_000_000;
 
 /// What is to be made.
 #[derive(Debug, Clone, Copy)]
@@ -109,13 +105,7 @@ pub struct Distilled {
 /// call goes on with the next.
 pub fn distill(request: &Request, ui: &Ui) -> Result<Distilled> {
     let order = &request.order;
-    if !(1..=MOST).contains(&order.ipc) {
-        return Err(usage(
-            format!("{} images per class cannot be made", order.ipc),
-            format!("give --ipc from 1 to {MOST}"),
-        ));
-    }
-    order.method.check(&order.tuning)?;
+    order.method.check(&order.tuning, order.ipc)?;
     let run = Run::begin(request.out, request.overwrite)?;
     let scanned = Scanned::open(request.source, &request.options, ui)?;
     let engine = Engine::start(request.precision, request.threads)?;
@@ -146,9 +136,9 @@ pub fn make(
         tuned: order.method.tuned(&order.tuning, size)?,
     };
     run.keep_settings(&settings.to_toml())?;
-    let seconds = pictures(&settings, (&teacher, engine), scanned, run, ui)?;
+    pictures(&settings, (&teacher, engine), scanned, run, ui)?;
     let manifest = write(order, &settings, scanned, run, ui)?;
-    Ok(Distilled { manifest, seconds })
+    Ok(Distilled { manifest, seconds: staging::seconds(&run.dir)? })
 }
 
 /// The seconds that making the finished set in `out` took.
@@ -156,17 +146,17 @@ pub fn make(
 /// # Errors
 /// When the marks of its blocks are damaged.
 pub fn cost(out: &Path) -> Result<f64> {
-    staging::all_seconds(&working_folder(out))
+    staging::seconds(&working_folder(out))
 }
 
-/// Makes the pictures of the working folder, and returns the seconds that they took.
+/// Makes the pictures of the working folder.
 fn pictures(
     settings: &Settings,
     (teacher, engine): (&Opened, Engine),
     scanned: &Scanned,
     run: &Run,
     ui: &Ui,
-) -> Result<f64> {
+) -> Result<()> {
     let normalise = teacher.constants.unwrap_or(IMAGENET);
     let (network, columns, seed) = (&teacher.network, &teacher.columns[..], settings.seed);
     match &settings.tuned {
@@ -232,10 +222,7 @@ fn write(order: &Order, settings: &Settings, scanned: &Scanned, run: &Run, ui: &
 
 /// Which pictures share an image: those of each class in their order, best first.
 fn plan(found: &Samples, ipc: u32, layout: &Layout) -> Plan {
-    let mut ranked: Vec<Vec<u32>> = vec![Vec::new(); found.classes.len()];
-    for sample in found.usable(Split::Train) {
-        ranked[sample.class_id as usize].push(sample.sample);
-    }
+    let ranked = train_rows(found);
     let images = |(class_id, ranked): (u32, Vec<u32>)| {
         let groups = (0..).zip(group(&ranked, ipc, layout));
         groups.map(move |(index, samples)| PlannedImage { class_id, index, samples }).collect::<Vec<_>>()

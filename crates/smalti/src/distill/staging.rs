@@ -22,20 +22,18 @@ struct Finished {
     seconds: f64,
 }
 
-/// The seconds of all blocks that lie in a working folder.
-pub(super) fn all_seconds(working: &Path) -> Result<f64> {
+/// The seconds of all blocks that lie in a working folder, those of earlier runs included.
+pub(super) fn seconds(working: &Path) -> Result<f64> {
     let folder = working.join("blocks");
-    let list = std::fs::read_dir(&folder).map_err(smalti_data::Error::io("read the folder", &folder))?;
-    let of = |entry: std::io::Result<std::fs::DirEntry>| {
-        let path = entry.map_err(smalti_data::Error::io("read the folder", &folder))?.path();
-        read_mark(&path).map(|done| done.seconds)
+    let cannot = smalti_data::Error::io("read the folder", &folder);
+    let list = std::fs::read_dir(&folder).and_then(Iterator::collect::<std::io::Result<Vec<_>>>).map_err(cannot)?;
+    let of = |entry: &std::fs::DirEntry| {
+        let path = entry.path();
+        let done: Finished = serde_json::from_slice(&files::read(&path)?)
+            .with_context(|| format!("`{}` is damaged; remove it and run again", path.display()))?;
+        Ok(done.seconds)
     };
-    list.map(of).sum()
-}
-
-fn read_mark(path: &Path) -> Result<Finished> {
-    serde_json::from_slice(&files::read(path)?)
-        .with_context(|| format!("`{}` is damaged; remove it and run again", path.display()))
+    list.iter().map(of).sum()
 }
 
 /// The pictures of one run.
@@ -74,10 +72,5 @@ impl Staging {
         }
         let done = Finished { images: block.images.len() as u64, seconds: start.elapsed().as_secs_f64() };
         Ok(files::write_bytes(&self.mark(block), &serde_json::to_vec(&done)?)?)
-    }
-
-    /// The seconds that all blocks took, in this and earlier runs.
-    pub fn seconds(&self, blocks: &[Block]) -> Result<f64> {
-        blocks.iter().map(|block| Ok(read_mark(&self.mark(block))?.seconds)).sum()
     }
 }

@@ -10,6 +10,9 @@ use smalti_learn::recover::{After, Nudge, RecoverSpec, Rounding};
 /// Most images that are moved together, where nothing else is asked: as published.
 const BLOCK: u32 = 100;
 
+/// Most images per class: more would be a list that fills memory before anything is made.
+const MOST: u32 = 1_000_000;
+
 /// What is not as published; none where it is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Tuning {
@@ -49,7 +52,10 @@ impl Distillation {
     ///
     /// # Errors
     /// Naming the flag.
-    pub(crate) fn check(&self, tuning: &Tuning) -> Result<()> {
+    pub(crate) fn check(&self, tuning: &Tuning, ipc: u32) -> Result<()> {
+        if !(1..=MOST).contains(&ipc) {
+            return Err(usage(format!("{ipc} images per class cannot be made"), format!("choose 1 to {MOST}")));
+        }
         let moves = matches!(self.way, Way::Recover(_));
         let given = [
             ("--iterations", tuning.iterations, moves),
