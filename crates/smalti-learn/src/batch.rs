@@ -26,6 +26,12 @@ pub struct Normalise {
 pub const IMAGENET: Normalise = Normalise { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] };
 
 impl Normalise {
+    /// Mean and standard deviation, [1, 3, 1, 1] each.
+    pub(crate) fn tensors(&self, device: Device) -> (Tensor, Tensor) {
+        let of = |values: [f32; 3]| Tensor::from_slice(&values).reshape([1, 3, 1, 1]).to_device(device);
+        (of(self.mean), of(self.std))
+    }
+
     /// Images [B, 3, S, S] under `other` constants, as they are under these.
     pub fn instead_of(&self, other: &Normalise, images: &Tensor) -> Tensor {
         let of = |at: fn(&Normalise, &Normalise, usize) -> f32| {

@@ -27,8 +27,7 @@ pub fn tile_losses(
             "crop them to squares of one size first",
         ));
     }
-    let constants = |values: [f32; 3]| Tensor::from_slice(&values).reshape([1, 3, 1, 1]).to_device(engine.device);
-    let (mean, std) = (constants(normalise.mean), constants(normalise.std));
+    let (mean, std) = normalise.tensors(engine.device);
     let columns = Tensor::from_slice(columns).to_device(engine.device);
     let (before, after) = ((size - side) / 2, (size - side).div_ceil(2));
     let padding = [before, after, before, after].map(i64::from);

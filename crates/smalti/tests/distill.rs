@@ -56,6 +56,15 @@ fn made(method: &str, source: &Path, teacher: &Path, out: &Path, more: &[&str], 
     run(plain.into_iter().chain(more.iter().copied()), status)
 }
 
+/// A run that fails when it writes the pictures of a class: a file is in the way of their folder, and gone afterwards.
+fn cut_off(method: &str, source: &Path, teacher: &Path, out: &Path, class: u32, more: &[&str]) {
+    let wall = out.with_extension("run").join(format!("distilled/train/{class:06}"));
+    std::fs::create_dir_all(wall.parent().expect("a folder")).expect("created");
+    std::fs::write(&wall, "").expect("written");
+    made(method, source, teacher, out, more, 1);
+    std::fs::remove_file(&wall).expect("removed");
+}
+
 fn pictures(out: &Path) -> Vec<Vec<u8>> {
     let mut files: Vec<PathBuf> = std::fs::read_dir(out.join("train"))
         .expect("classes")
@@ -115,14 +124,9 @@ fn a_run_that_was_cut_off_goes_on_with_the_next_block() {
     let teacher = teacher(dir.path(), &source, "convnet-2/8");
     let (whole, cut) = (dir.path().join("whole"), dir.path().join("cut"));
     made("lpld", &source, &teacher, &whole, &[], 0);
-    // A wall in the way of the second class's pictures.
-    let wall = dir.path().join("cut.run/distilled/train/000001");
-    std::fs::create_dir_all(wall.parent().expect("a folder")).expect("created");
-    std::fs::write(&wall, "").expect("written");
-    made("lpld", &source, &teacher, &cut, &[], 1);
+    cut_off("lpld", &source, &teacher, &cut, 1, &[]);
     let first = dir.path().join("cut.run/blocks/block=0.json");
     let before = std::fs::metadata(&first).and_then(|file| file.modified()).expect("the first block is finished");
-    std::fs::remove_file(&wall).expect("removed");
     let (_, stderr) = made("lpld", &source, &teacher, &cut, &["--iterations", "7"], 2);
     assert!(stderr.contains("cannot be used multiple times"), "{stderr}");
     let (_, stderr) = made("lpld", &source, &teacher, &cut, &["--seed", "5"], 1);
@@ -145,11 +149,7 @@ fn drifting_weights_drift_alike_after_a_break() {
     let (whole, cut) = (dir.path().join("whole"), dir.path().join("cut"));
     let more = ["--compat", "--block", "1"];
     made("dwa", &source, &teacher, &whole, &more, 0);
-    let wall = dir.path().join("cut.run/distilled/train/000002");
-    std::fs::create_dir_all(wall.parent().expect("a folder")).expect("created");
-    std::fs::write(&wall, "").expect("written");
-    made("dwa", &source, &teacher, &cut, &more, 1);
-    std::fs::remove_file(&wall).expect("removed");
+    cut_off("dwa", &source, &teacher, &cut, 2, &more);
     made("dwa", &source, &teacher, &cut, &more, 0);
     assert!(pictures(&whole) == pictures(&cut));
 }

@@ -188,8 +188,8 @@ pub enum Rounding {
 
 /// Normalised images [B, 3, S, S] as pictures.
 pub fn pictures(images: &Tensor, normalise: &Normalise, rounding: Rounding) -> Vec<Rgb> {
-    let constant = |values: [f32; 3]| Tensor::from_slice(&values).reshape([1, 3, 1, 1]);
-    let plain = images.to_device(tch::Device::Cpu) * constant(normalise.std) + constant(normalise.mean);
+    let (mean, std) = normalise.tensors(tch::Device::Cpu);
+    let plain = images.to_device(tch::Device::Cpu) * std + mean;
     let scaled = plain.clamp(0.0, 1.0) * 255.0;
     let whole = if rounding == Rounding::Nearest { scaled.round() } else { scaled.floor() };
     let bytes = whole.to_kind(Kind::Uint8).permute([0, 2, 3, 1]).contiguous();

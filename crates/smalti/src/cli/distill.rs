@@ -2,14 +2,13 @@
 
 use super::{Done, Form, args, print, print_json};
 use crate::distill::list::distillation;
-use crate::distill::{Order, Request, Tuning, distill};
+use crate::distill::{Follows, Order, Request, Tuning, distill};
 use crate::pipeline::Overwrite;
 use crate::report::words::{bytes, seconds};
 use crate::ui::{Ui, count};
 use anyhow::Result;
 use serde_json::json;
 use smalti_data::write::OutputFormat;
-use smalti_learn::recover::Rounding;
 
 pub(super) const EXAMPLE: &str = "\
 Example: the network whose statistics are matched, ten images per class, and a student that learns from them
@@ -24,7 +23,7 @@ pub(super) fn run(args: &args::Distill, form: Form, ui: &Ui) -> Result<Done> {
             tuning: Tuning {
                 iterations: args.iterations,
                 block: args.block,
-                rounding: args.compat.then_some(Rounding::Truncated),
+                follows: args.compat.then_some(Follows::Code),
                 grid: args.grid,
                 pool: args.pool,
                 crops: args.crops,

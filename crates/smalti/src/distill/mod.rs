@@ -36,7 +36,7 @@ use staging::Staging;
 use std::collections::BTreeMap;
 use std::path::Path;
 use tuning::Tuned;
-pub use tuning::Tuning;
+pub use tuning::{Follows, Tuning};
 
 /// What is to be made.
 #[derive(Debug, Clone, Copy)]

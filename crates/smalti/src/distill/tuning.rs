@@ -13,6 +13,15 @@ const BLOCK: u32 = 100;
 /// Most images per class: more would be a list that fills memory before anything is made.
 const MOST: u32 = 1_000_000;
 
+/// Which of the two is followed where published code differs from its paper.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Follows {
+    /// Pixels are rounded to the nearest byte, and weights that DWA moved are put back after each block.
+    Paper,
+    /// Pixels are truncated, and DWA's weights drift from block to block until the next image of each class.
+    Code,
+}
+
 /// What is not as published; none where it is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Tuning {
@@ -20,8 +29,8 @@ pub struct Tuning {
     pub iterations: Option<u32>,
     /// Most images that are moved together.
     pub block: Option<u32>,
-    /// How pixels become bytes. Truncated, as in published code, also leaves the weights that DWA moved until the next image of each class.
-    pub rounding: Option<Rounding>,
+    /// Which of the two is followed where published code differs from its paper.
+    pub follows: Option<Follows>,
     /// Tiles per side of an image.
     pub grid: Option<u32>,
     /// Training images of each class whose crops are looked at.
@@ -60,7 +69,7 @@ impl Distillation {
         let given = [
             ("--iterations", tuning.iterations, moves),
             ("--block", tuning.block, moves),
-            ("--compat", tuning.rounding.map(|_| 1), moves),
+            ("--compat", tuning.follows.map(|_| 1), moves),
             ("--grid", tuning.grid, !moves),
             ("--pool", tuning.pool, !moves),
             ("--crops", tuning.crops, !moves),
@@ -88,10 +97,11 @@ impl Distillation {
             Way::Recover(way) => {
                 let mut recover = for_size(&way.settings, size);
                 recover.iterations = tuning.iterations.unwrap_or(recover.iterations);
-                let rounding = tuning.rounding.unwrap_or(Rounding::Nearest);
-                if rounding == Rounding::Truncated {
-                    recover.nudge = recover.nudge.map(|nudge| Nudge { after: After::Stay, ..nudge });
-                }
+                let (rounding, after) = match tuning.follows.unwrap_or(Follows::Paper) {
+                    Follows::Paper => (Rounding::Nearest, After::PutBack),
+                    Follows::Code => (Rounding::Truncated, After::Stay),
+                };
+                recover.nudge = recover.nudge.map(|nudge| Nudge { after, ..nudge });
                 Ok(Tuned::Recover { way, block: tuning.block.unwrap_or(BLOCK), rounding, recover })
             }
             Way::Crops(settings) => {
