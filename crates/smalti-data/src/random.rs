@@ -38,6 +38,10 @@ pub enum Stage {
     Recover = 14,
     /// The training images that crops are taken from (epoch u32::MAX, keyed by class), and their crops (its number, keyed by row).
     Crops = 15,
+    /// The order of the training images whose statistics are measured (epoch 0), and how each of them is looked at (1, keyed by index).
+    Measure = 16,
+    /// The layers that an iteration of recover leaves out.
+    Skip = 17,
 }
 
 /// One stream of random numbers.

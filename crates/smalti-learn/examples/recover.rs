@@ -5,7 +5,7 @@
 use smalti_learn::batch::IMAGENET;
 use smalti_learn::engine::Engine;
 use smalti_learn::nets::{Network, Shape};
-use smalti_learn::recover::{Batch, Curriculum, Jitter, Look, RecoverSpec, Targets, recover};
+use smalti_learn::recover::{Backbone, Batch, Curriculum, Jitter, Look, RecoverSpec, Targets, recover};
 use std::time::Instant;
 
 /// Steps before the clock starts, on both sides.
@@ -24,19 +24,22 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let net = Network::new(network, Shape { classes: CLASSES, size }, 1, &engine)?;
     let targets = Targets::running(&net);
     let labels: Vec<u32> = (0..batch).map(|image| image % CLASSES as u32).collect();
-    let images = Batch { stage: "speed", labels: &labels, targets: &targets, start: None, seed: 1, number: 0 };
+    let images = Batch { stage: "speed", labels: &labels, start: None, seed: 1, number: 0 };
+    let columns: Vec<i64> = (0..CLASSES as i64).collect();
+    let backbone = Backbone { network: &net, targets: &targets, columns: &columns, constants: IMAGENET };
     let run = |iterations: u32| {
         let look = Look { crop: Curriculum::Fixed { least: 0.08 }, jitter: Jitter::Forward { most: 32 } };
         let spec = RecoverSpec {
             iterations,
             learning_rate: 0.25,
             statistics: 0.01,
-            first_norm: 10.0,
+            first_layer: 10.0,
             variance: 1.0,
             look,
             nudge: None,
+            generalised: None,
         };
-        recover(&net, &images, &spec, &IMAGENET, &engine, &|_| ())
+        recover(std::slice::from_ref(&backbone), &images, &spec, &engine, &|_| ())
     };
     drop(run(WARM_UP)?);
     let start = Instant::now();

@@ -190,6 +190,22 @@ fn a_teacher_answers_in_the_order_of_the_sets_classes() {
 }
 
 #[test]
+fn several_teachers_speak_as_one_and_none_is_louder() {
+    let (engine, shape) = (engine(), Shape { classes: 3, size: 16 });
+    let network = |seed| Network::new("convnet-1/8", shape, seed, &engine).expect("in the list");
+    let teacher = |seed, columns: &[i64]| Teacher::new(network(seed), columns.to_vec());
+    let images = plain_batch(&store(2), &[0, 1], &IMAGENET, &engine).expect("in memory");
+    let says = |teacher: Teacher| teacher.says(&images, &IMAGENET);
+    let [one, other] = [says(teacher(4, &[0, 1, 2])), says(teacher(5, &[2, 1, 0]))];
+    let both = says(Teacher::together([teacher(4, &[0, 1, 2]), teacher(5, &[2, 1, 0])].into_iter()));
+    let norm = |logits: &Tensor| logits.square().sum(Kind::Double).sqrt().double_value(&[]);
+    let mean = (norm(&one) + norm(&other)) / 2.0;
+    let expected = (&one * (mean / norm(&one)) + &other * (mean / norm(&other))) / 2.0;
+    assert!((both - expected).abs().max().double_value(&[]) < 2e-3, "16-bit rounding at most");
+    assert_eq!(says(Teacher::together(std::iter::once(teacher(4, &[0, 1, 2])))), one, "a single one is left as it is");
+}
+
+#[test]
 fn a_teacher_sees_the_pixels_under_the_constants_that_it_was_trained_with() {
     let (engine, shape) = (engine(), Shape { classes: 3, size: 16 });
     let wide = Normalise { mean: [0.3; 3], std: [0.6, 0.5, 0.4] };

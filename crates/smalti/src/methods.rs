@@ -11,7 +11,7 @@ use smalti_learn::distort::DISTORTS;
 use smalti_learn::mix::MIXES;
 use smalti_learn::nets::FAMILIES;
 use smalti_learn::protocols::{PROTOCOLS, Protocol};
-use smalti_learn::recover::{Curriculum, Jitter, RecoverSpec};
+use smalti_learn::recover::{Curriculum, Generalised, Jitter, RecoverSpec};
 use smalti_select::{HardEnd, METRICS, Needs, RULES};
 use std::fmt::Write;
 
@@ -166,6 +166,7 @@ fn describe_settings(spec: &RecoverSpec) -> String {
     let crop = match spec.look.crop {
         Curriculum::None => "no crop or flip".to_owned(),
         Curriculum::Fixed { least } => format!("crops from {least} of the area, flips"),
+        Curriculum::Padded { by } => format!("moved by up to {by} px each way, flips"),
         Curriculum::Cosine { least, until } => {
             format!("crops from all to {least} of the area over {:.0} % of the steps, flips", 100.0 * until)
         }
@@ -177,9 +178,20 @@ fn describe_settings(spec: &RecoverSpec) -> String {
     let variance = if spec.variance == 1.0 { String::new() } else { format!(", variances x {}", spec.variance) };
     let nudge =
         spec.nudge.map_or(String::new(), |n| format!(", weights moved by {} in {} steps first", n.radius, n.steps));
+    let first = if spec.generalised.is_some() { "convolution" } else { "norm" };
+    let generalised = spec.generalised.map_or(String::new(), |more| format!(", {}", describe_generalised(&more)));
     format!(
-        "{} steps of Adam at {}, statistics x {} (the first norm's x {}{variance}), {crop}, {rolled}{nudge}",
-        spec.iterations, spec.learning_rate, spec.statistics, spec.first_norm
+        "{} steps of Adam at {}, statistics x {} (the first {first}'s x {}{variance}), {crop}, {rolled}{nudge}{generalised}",
+        spec.iterations, spec.learning_rate, spec.statistics, spec.first_layer
+    )
+}
+
+fn describe_generalised(of: &Generalised) -> String {
+    let skip =
+        if of.skip > 0.0 { format!(", a convolution left out with probability {}", of.skip) } else { String::new() };
+    format!(
+        "averages that keep {} of themselves each step, cells of {} x {}{skip}, density x {} at temperature {}",
+        of.memory, of.cell, of.cell, of.density, of.temperature
     )
 }
 

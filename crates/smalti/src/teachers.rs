@@ -8,7 +8,7 @@ use anyhow::Result;
 use smalti_data::files::RunLock;
 use smalti_data::store::ImageStore;
 use smalti_data::tables::soft_labels::{LabelHeader, SoftLabels};
-use smalti_learn::batch::Normalise;
+use smalti_learn::batch::{IMAGENET, Normalise};
 use smalti_learn::checkpoint::{self, Description};
 use smalti_learn::engine::Engine;
 use smalti_learn::labels::{LabelKind, Labels, Replay, Teacher, record};
@@ -29,28 +29,32 @@ pub struct TeacherFile {
 
 /// A teacher that is ready, with what names it.
 pub struct Known {
-    /// The network.
+    /// The network or networks.
     pub teacher: Teacher,
-    /// Network and BLAKE3 of the file.
+    /// Network and BLAKE3 of each file.
     pub name: String,
 }
 
-impl TeacherFile {
-    /// Opens the checkpoint for images of `size` px in these classes. Its classes are matched by name: another order is no harm, and classes that
-    /// the set lacks are left out.
+impl Known {
+    /// Opens checkpoints for images of `size` px in these classes.
     ///
     /// # Errors
-    /// When the file is no checkpoint of its network, does not say its classes, or lacks one of the set's.
-    pub fn open(&self, classes: &[String], size: u32, engine: &Engine, ui: &Ui) -> Result<Known> {
-        let Opened { network, columns, name, constants } = self.network(classes, Some(size), engine, ui)?;
-        let teacher = Teacher::new(network, columns);
-        let teacher = match constants {
-            Some(constants) => teacher.trained_with(constants),
-            None => teacher,
+    /// As [`open_all`].
+    pub fn open(files: &[TeacherFile], classes: &[String], size: u32, engine: &Engine, ui: &Ui) -> Result<Known> {
+        let opened = open_all(files, classes, Some(size), engine, ui)?;
+        let name = names(opened.iter().map(|teacher| &teacher.name));
+        let member = |Opened { network, columns, constants, .. }| {
+            let teacher = Teacher::new(network, columns);
+            match constants {
+                Some(constants) => teacher.trained_with(constants),
+                None => teacher,
+            }
         };
-        Ok(Known { teacher, name })
+        Ok(Known { teacher: Teacher::together(opened.into_iter().map(member)), name })
     }
+}
 
+impl TeacherFile {
     /// What names it in cells and manifests: its network and the BLAKE3 of the file.
     ///
     /// # Errors
@@ -70,10 +74,11 @@ impl TeacherFile {
         })
     }
 
-    /// The network of the checkpoint, for images of `size` px, or of those that it was trained with.
+    /// The network of the checkpoint, for images of `size` px, or of those that it was trained with. Its classes are matched by name: another order is no
+    /// harm, and classes that the set lacks are left out.
     ///
     /// # Errors
-    /// As [`TeacherFile::open`]; when no size is given and the file says none.
+    /// When the file is no checkpoint of its network, does not say its classes, or lacks one of the set's; when no size is given and the file says none.
     pub fn network(&self, classes: &[String], size: Option<u32>, engine: &Engine, ui: &Ui) -> Result<Opened> {
         let said = checkpoint::describe(&self.path)?;
         let shown = self.path.display();
@@ -107,6 +112,33 @@ impl TeacherFile {
     }
 }
 
+/// Opens all of them for images of one size: that given, or that of the first.
+///
+/// # Errors
+/// As [`TeacherFile::network`]; without any.
+pub fn open_all(
+    files: &[TeacherFile],
+    classes: &[String],
+    size: Option<u32>,
+    engine: &Engine,
+    ui: &Ui,
+) -> Result<Vec<Opened>> {
+    let mut opened: Vec<Opened> = Vec::with_capacity(files.len());
+    for file in files {
+        let size = size.or(opened.first().map(|first| first.network.shape.size));
+        opened.push(file.network(classes, size, engine, ui)?);
+    }
+    if opened.is_empty() {
+        return Err(usage("there is no teacher", "give --teacher FILE"));
+    }
+    Ok(opened)
+}
+
+/// What names several teachers together.
+pub fn names<'a>(each: impl Iterator<Item = &'a String>) -> String {
+    each.map(String::as_str).collect::<Vec<_>>().join(" + ")
+}
+
 fn name_of(network: &str, said: &Description) -> String {
     format!("{network} {}", &said.blake3[..32])
 }
@@ -121,6 +153,13 @@ pub struct Opened {
     pub name: String,
     /// The constants of the pixels that it was trained with, where the file says them.
     pub constants: Option<Normalise>,
+}
+
+impl Opened {
+    /// The constants of the pixels that it sees; ImageNet's where the file says none.
+    pub fn constants(&self) -> Normalise {
+        self.constants.unwrap_or(IMAGENET)
+    }
 }
 
 fn read_classes(path: &Path) -> Result<Vec<String>> {
@@ -146,8 +185,8 @@ fn columns(own: &[String], classes: &[String], path: &Path) -> Result<Vec<i64>> 
 pub enum SoftSource {
     /// None: hard labels.
     None,
-    /// A teacher that sees every batch.
-    Teacher(TeacherFile),
+    /// Teachers that see every batch and speak as one.
+    Teacher(Vec<TeacherFile>),
     /// A folder that `smalti relabel` wrote.
     Stored(PathBuf),
 }
@@ -178,8 +217,8 @@ impl SoftSource {
                 format!("the protocol `{}` needs a teacher", training.protocol),
                 "give --teacher FILE (a network saved by `smalti train --save`, say), or --labels DIR of `smalti relabel`",
             )),
-            (LabelKind::Soft(_), SoftSource::Teacher(file)) => {
-                Ok(Ready::Teacher(file.open(&set.classes, set.layout.size, engine, ui)?))
+            (LabelKind::Soft(_), SoftSource::Teacher(files)) => {
+                Ok(Ready::Teacher(Known::open(files, &set.classes, set.layout.size, engine, ui)?))
             }
             (LabelKind::Soft(_), SoftSource::Stored(dir)) => {
                 let header = SoftLabels::open(dir)?.header;

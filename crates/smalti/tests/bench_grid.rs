@@ -113,13 +113,15 @@ fn distilled_sets_are_rows_beside_the_others() {
     images(dir.path(), 16);
     let (head, _) = RECIPE.split_once("[[row]]\nname = \"elsewhere\"").expect("the last row");
     let text = head.replace(", \"small-soft\"]", "]").replace("[1, 2]", "[1]")
-        + "[[row]]\ndistill = \"lpld\"\niterations = 3\nsets = 1\n[[row]]\ndistill = \"rded\"\ngrid = 2\n";
+        + "[[row]]\ndistill = \"lpld\"\niterations = 3\nsets = 1\n[[row]]\ndistill = \"rded\"\ngrid = 2\n"
+        + "[[row]]\ndistill = \"gvbsm\"\niterations = 3\nsets = 1\n"
+        + "[[backbone]]\ntrain = { student = \"convnet-1/8\", protocol = \"small\", images-seen = 60, batch = 20 }\n";
     let (recipe, out) = (dir.path().join("grid.toml"), dir.path().join("out"));
     std::fs::write(&recipe, text).expect("written");
     run(["bench", arg(&recipe), "--out", arg(&out), "--quiet"], 0);
     let cells = cells(&out);
     let of = |method: &str| cells.iter().filter(|cell| cell["method"] == method).collect::<Vec<_>>();
-    assert_eq!((of("lpld").len(), of("rded").len(), cells.len()), (2, 2, 7));
+    assert_eq!((of("lpld").len(), of("rded").len(), of("gvbsm").len(), cells.len()), (2, 2, 2, 9));
     let seconds = |cell: &serde_json::Value| cell["seconds"]["compress"].as_f64().expect("a number");
     assert!(seconds(of("lpld")[0]) > 0.0 && seconds(of("lpld")[0]) == seconds(of("lpld")[1]), "one set");
     let page = std::fs::read_to_string(out.join("report.html")).expect("written");
@@ -133,6 +135,8 @@ fn distilled_sets_are_rows_beside_the_others() {
         inputs.contains("\"teacher\": \"convnet-2/8-bn "),
         "the teacher is pinned, though all labels are hard: {inputs}"
     );
+    assert!(inputs.contains("\"backbone-1\": \"convnet-1/8-bn "), "{inputs}");
+    assert!(out.join("backbone-1.json").exists(), "what it is worth is on record");
 }
 
 /// Tiles and contents of a set made elsewhere are its own: RDED's crops follow its grid, test images in it are pointed out, and it cannot be

@@ -81,7 +81,7 @@ fn every_method_makes_a_set_that_trains_and_repeats() {
     let source = images(dir.path(), 16);
     let teacher = teacher(dir.path(), &source, "convnet-2/8");
     let mut sets = Vec::new();
-    for method in ["sre2l", "cda", "lpld", "dwa", "rded"] {
+    for method in ["sre2l", "cda", "gvbsm", "lpld", "dwa", "rded"] {
         let out = dir.path().join(method);
         let (stdout, _) = made(method, &source, &teacher, &out, &["--json"], 0);
         let found: serde_json::Value = serde_json::from_str(&stdout).expect("JSON");
@@ -115,6 +115,46 @@ fn every_method_makes_a_set_that_trains_and_repeats() {
         0,
     );
     assert!(stdout.contains("\"train_images\": 6"), "{stdout}");
+}
+
+/// G-VBSM asks several networks in turn, their labels are one mean, and whoever asks one refuses more.
+#[test]
+fn several_teachers_take_turns_and_speak_as_one() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let source = images(dir.path(), 16);
+    let (first, second) = (teacher(dir.path(), &source, "convnet-2/8"), teacher(dir.path(), &source, "convnet-1/8"));
+    let (one, both) = (dir.path().join("one"), dir.path().join("both"));
+    made("gvbsm", &source, &first, &one, &[], 0);
+    made("gvbsm", &source, &first, &both, &["--teacher", arg(&second)], 0);
+    assert!(pictures(&one) != pictures(&both));
+    let manifest = std::fs::read_to_string(both.join("manifest.json")).expect("written");
+    assert!(manifest.contains("convnet-2/8-bn ") && manifest.contains(" + convnet-1/8-bn "), "{manifest}");
+    // Blocks of three images, cut off in the second: it goes on with what the first left.
+    let (whole, halves) = (dir.path().join("whole"), dir.path().join("halves"));
+    let small = ["--teacher", arg(&second), "--block", "3"];
+    made("gvbsm", &source, &first, &whole, &small, 0);
+    cut_off("gvbsm", &source, &first, &halves, 2, &small);
+    made("gvbsm", &source, &first, &halves, &small, 0);
+    assert!(pictures(&whole) == pictures(&halves));
+
+    let (_, stderr) = made("sre2l", &source, &first, &dir.path().join("no"), &["--teacher", arg(&second)], 2);
+    assert!(stderr.contains("`sre2l` asks one teacher, and 2 are given"), "{stderr}");
+    let names =
+        ["--teacher", arg(&second), "--teacher-network", "a", "--teacher-network", "b", "--teacher-network", "c"];
+    let (_, stderr) = made("gvbsm", &source, &first, &dir.path().join("no"), &names, 2);
+    assert!(stderr.contains("--teacher-network is given 3 times for 2 teachers"), "{stderr}");
+
+    let labels = |teachers: &[&Path], out: &Path| {
+        let mut args =
+            vec!["relabel", arg(&both), "--protocol", "small-soft", "--images-seen", "60", "--out", arg(out), "--json"];
+        teachers.iter().for_each(|teacher| args.extend(["--teacher", arg(teacher)]));
+        run(args, 0).0
+    };
+    let said = labels(&[&first, &second], &dir.path().join("labels"));
+    assert!(said.contains(" + convnet-1/8-bn "), "{said}");
+    let epoch = |labels: &str| std::fs::read(dir.path().join(labels).join("epoch=0.parquet")).expect("an epoch");
+    labels(&[&first], &dir.path().join("labels-of-one"));
+    assert_ne!(epoch("labels"), epoch("labels-of-one"));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::layers::{Conv, ConvNorm, Geometry, LayerNorm, Linear, Norm, Statistics, channels_last};
 use super::noise::{Dropout, Noise};
-use super::taps::Taps;
+use super::taps::{Tap, Taps};
 use crate::engine::Engine;
 use rayon::prelude::*;
 use smalti_data::random::{Stage, Stream};
@@ -105,14 +105,18 @@ impl Builder {
     /// The same weights without bias and norm.
     pub fn conv_kaiming_bare(&mut self, name: &str, (inputs, outputs): (i64, i64), geometry: Geometry) -> Conv {
         let weight = self.kaiming(name, (inputs, outputs), geometry);
-        Conv { weight, bias: None, geometry, kind: self.kind }
+        self.conv(weight, None, geometry)
     }
 
     /// The same weights with a bias of 0 and no norm.
     pub fn conv_kaiming_biased(&mut self, name: &str, (inputs, outputs): (i64, i64), geometry: Geometry) -> Conv {
         let weight = self.kaiming(name, (inputs, outputs), geometry);
         let bias = Some(self.zeros(format!("{name}.bias"), outputs));
-        Conv { weight, bias, geometry, kind: self.kind }
+        self.conv(weight, bias, geometry)
+    }
+
+    fn conv(&self, weight: Tensor, bias: Option<Tensor>, geometry: Geometry) -> Conv {
+        Conv { weight, bias, geometry, kind: self.kind, tap: Tap::of_convolution(&self.taps) }
     }
 
     fn kaiming(&mut self, name: &str, (inputs, outputs): (i64, i64), geometry: Geometry) -> Tensor {
@@ -133,7 +137,7 @@ impl Builder {
         let fan_in = inputs * geometry.kernel * geometry.kernel;
         let shape = [outputs, inputs, geometry.kernel, geometry.kernel];
         let (weight, bias) = self.default_pair(name, fan_in, outputs, &shape);
-        Conv { weight, bias: Some(bias), geometry, kind: self.kind }
+        self.conv(weight, Some(bias), geometry)
     }
 
     /// A linear layer with PyTorch's default initialisation.
@@ -200,8 +204,7 @@ impl Builder {
         let variance = Tensor::ones([channels], options);
         self.buffers.push((format!("{name}.running_mean"), mean.shallow_clone()));
         self.buffers.push((format!("{name}.running_var"), variance.shallow_clone()));
-        let (number, taps) = (self.taps.number(), self.taps.clone());
-        Norm { scale, shift, statistics: Statistics::Batch { mean, variance, number, taps } }
+        Norm { scale, shift, statistics: Statistics::Batch { mean, variance, tap: Tap::of_norm(&self.taps) } }
     }
 
     /// Normalisation of each image and channel on its own, with scale and shift (GroupNorm with one channel per group).

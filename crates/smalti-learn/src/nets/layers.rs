@@ -1,8 +1,7 @@
 //! Layers: forward passes over parameters that the builder made.
 
 use super::Mode;
-use super::taps::Taps;
-use std::rc::Rc;
+use super::taps::Tap;
 use tch::{Kind, Tensor};
 
 const EPSILON: f64 = 1e-5;
@@ -35,11 +34,13 @@ pub(super) struct Conv {
     pub bias: Option<Tensor>,
     pub geometry: Geometry,
     pub kind: Kind,
+    pub tap: Tap,
 }
 
 impl Conv {
     /// [B, I, H, W] to [B, O, H', W'], in the engine's kind.
     pub fn forward(&self, x: &Tensor) -> Tensor {
+        self.tap.hear(x);
         self.apply(x, &self.weight, self.bias.as_ref())
     }
 
@@ -66,7 +67,7 @@ impl Linear {
 /// What a normalisation averages over.
 pub(super) enum Statistics {
     /// The batch in training, these running statistics `[C]` in evaluation.
-    Batch { mean: Tensor, variance: Tensor, number: usize, taps: Rc<Taps> },
+    Batch { mean: Tensor, variance: Tensor, tap: Tap },
     /// Each image and channel on its own.
     Instance { channels: i64 },
 }
@@ -83,8 +84,8 @@ impl Norm {
     pub fn forward(&self, x: &Tensor, mode: Mode) -> Tensor {
         let (scale, shift) = (Some(&self.scale), Some(&self.shift));
         match &self.statistics {
-            Statistics::Batch { mean, variance, number, taps } => {
-                taps.hear(*number, x);
+            Statistics::Batch { mean, variance, tap } => {
+                tap.hear(x);
                 let train = mode == Mode::Train;
                 assert!(
                     !train || x.numel() as i64 > x.size()[1],
@@ -121,9 +122,7 @@ impl ConvNorm {
     /// [B, I, H, W] to [B, O, H', W'], in the engine's kind.
     pub fn forward(&self, x: &Tensor, mode: Mode) -> Tensor {
         match (mode, &self.norm.statistics) {
-            (Mode::Eval, Statistics::Batch { mean, variance, taps, .. }) if !taps.is_open() => {
-                self.folded(x, mean, variance)
-            }
+            (Mode::Eval, Statistics::Batch { mean, variance, tap }) if !tap.is_open() => self.folded(x, mean, variance),
             _ => self.norm.forward(&self.conv.forward(x), mode),
         }
     }

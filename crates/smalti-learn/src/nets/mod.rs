@@ -14,7 +14,7 @@ mod taps;
 pub use builder::{Param, Role};
 pub(crate) use layers::channels_last;
 pub use noise::NoiseStrength;
-pub use taps::{Over, Seen};
+pub use taps::{Hearing, Layer, Moments, Over, Seen};
 
 use crate::engine::Engine;
 use crate::error::{Error, Result};
@@ -126,19 +126,24 @@ impl Network {
     }
 
     /// Running mean and variance of every batch norm, each `[C]`, in definition order.
-    pub fn norms(&self) -> Vec<(Tensor, Tensor)> {
+    pub fn norms(&self) -> Vec<Moments> {
         let of = |ending: &'static str| {
             self.buffers
                 .iter()
                 .filter(move |(name, _)| name.ends_with(ending))
                 .map(|(_, tensor)| tensor.shallow_clone())
         };
-        of("running_mean").zip(of("running_var")).collect()
+        of("running_mean").zip(of("running_var")).map(|(mean, variance)| Moments { mean, variance }).collect()
     }
 
-    /// A pass under running statistics, and what every batch norm sees in it.
-    pub fn forward_heard(&self, images: &Tensor, over: Over) -> (Output, Vec<Seen>) {
-        self.taps.listen(over, || self.forward(images, Mode::Eval))
+    /// Number of convolutions.
+    pub fn convolutions(&self) -> usize {
+        self.taps.convolutions()
+    }
+
+    /// A pass under running statistics, and what its layers see in it.
+    pub fn forward_heard(&self, images: &Tensor, hearing: Hearing) -> (Output, Vec<Seen>) {
+        self.taps.listen(hearing, || self.forward(images, Mode::Eval))
     }
 
     /// Number of trainable numbers.

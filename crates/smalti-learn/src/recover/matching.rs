@@ -1,31 +1,87 @@
-//! What is matched: the mean and variance that each batch norm expects of its input.
+//! What is matched: the mean and variance that layers expect of their inputs.
 
-use super::RecoverSpec;
+use super::generalised::Averages;
+use super::views::View;
+use super::{Curriculum, Generalised, Jitter, Look, RecoverSpec};
 use crate::batch::{Normalise, plain_batch};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::inference::at_once;
-use crate::nets::{Network, Over, Seen};
+use crate::nets::{Hearing, Layer, Moments, Network, Over, Seen};
+use smalti_data::random::{Stage, Stream};
 use smalti_data::store::ImageStore;
 use tch::{Kind, Tensor};
 
-/// Mean and variance `[C]` of every batch norm, in definition order.
+/// What each layer is to see.
 #[derive(Debug)]
 pub struct Targets {
-    norms: Vec<(Tensor, Tensor)>,
+    /// Of each channel, `[C]`, for every batch norm in definition order.
+    norms: Vec<Moments>,
+    /// Of channels `[C]` and of cells `[cells]`, for every convolution in definition order; none where they do not count.
+    convolutions: Vec<(Moments, Moments)>,
 }
 
 impl Targets {
     /// The running statistics of a network: those of all its training images.
     pub fn running(network: &Network) -> Targets {
-        Targets { norms: network.norms() }
+        Targets { norms: network.norms(), convolutions: Vec::new() }
     }
 
-    /// That they belong to the norms of `network`.
+    /// The same, and those of every convolution: one pass over `store` in an order of its own under running statistics, each image with a crop and flip as
+    /// recover draws them at first. Moments are taken over [`Generalised::measured`] images at once and averaged, sums being 64-bit.
     ///
     /// # Errors
-    /// [`Error::Input`] for a network without batch norms, or with others.
-    pub(super) fn check(&self, network: &Network, stage: &str) -> Result<()> {
+    /// As [`crate::inference::for_each_batch`].
+    pub fn with_convolutions(
+        network: &Network,
+        store: &ImageStore,
+        (crop, generalised): (Curriculum, &Generalised),
+        normalise: &Normalise,
+        (seed, engine): (u64, &Engine),
+        progress: &dyn Fn(u64),
+    ) -> Result<Targets> {
+        network.check_fits(store, "statistics of convolutions")?;
+        let look = Look { crop, jitter: Jitter::Forward { most: 0 } };
+        let mut order: Vec<u32> = (0..store.len() as u32).collect();
+        Stream::new(seed, Stage::Measure, 0, 0).shuffle(&mut order);
+        let mut sums: Vec<[Tensor; 4]> = Vec::new();
+        for indices in order.chunks(generalised.measured.max(1) as usize) {
+            let images = plain_batch(store, indices, normalise, engine)?;
+            let view = |(at, &index): (i64, &u32)| {
+                let stream = Stream::new(seed, Stage::Measure, 1, index.into());
+                View::draw(&look, store.size(), 0.0, stream).of(&images.narrow(0, at, 1))
+            };
+            let shown = Tensor::cat(&(0..).zip(indices).map(view).collect::<Vec<_>>(), 0);
+            let hearing = Hearing::Convolutions { cell: i64::from(generalised.cell), skipped: vec![] };
+            let (_, seen) = tch::no_grad(|| network.forward_heard(&shown, hearing));
+            let part = indices.len() as f64 / order.len() as f64;
+            add_convolutions(&mut sums, seen, part);
+            progress(indices.len() as u64);
+        }
+        let plain = |sum: Tensor| sum.to_kind(Kind::Float);
+        let of = |[mean, variance, cell_mean, cell_variance]: [Tensor; 4]| {
+            let channels = Moments { mean: plain(mean), variance: plain(variance) };
+            (channels, Moments { mean: plain(cell_mean), variance: plain(cell_variance) })
+        };
+        Ok(Targets { norms: network.norms(), convolutions: sums.into_iter().map(of).collect() })
+    }
+
+    /// What a layer is to see: of its channels and, if it is a convolution, of its cells.
+    fn of_layer(&self, layer: Layer) -> (&Moments, Option<&Moments>) {
+        match layer {
+            Layer::Norm(number) => (&self.norms[number], None),
+            Layer::Convolution(number) => {
+                let (channels, cells) = &self.convolutions[number];
+                (channels, Some(cells))
+            }
+        }
+    }
+
+    /// That they are those of the layers of `network` that count.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for a network without batch norms, or with other layers.
+    pub(super) fn check(&self, network: &Network, spec: &RecoverSpec, stage: &str) -> Result<()> {
         let own = network.norms();
         if own.is_empty() {
             return Err(Error::input(
@@ -33,8 +89,10 @@ impl Targets {
                 "take a teacher with batch norms: resnet18, mobilenet_v2, convnet-3",
             ));
         }
-        let fits = own.len() == self.norms.len() && own.iter().zip(&self.norms).all(|(a, b)| a.0.size() == b.0.size());
-        if !fits {
+        let alike = |(a, b): (&Moments, &Moments)| a.mean.size() == b.mean.size();
+        let fits = own.len() == self.norms.len() && own.iter().zip(&self.norms).all(alike);
+        let convolutions = if spec.generalised.is_some() { network.convolutions() } else { 0 };
+        if !fits || self.convolutions.len() != convolutions {
             return Err(Error::input(
                 format!("{stage}: the statistics belong to another network than {}", network.name),
                 "take them from the teacher itself",
@@ -44,15 +102,48 @@ impl Targets {
     }
 }
 
-/// Σ w (v · ‖variance − expected‖ + ‖mean − expected‖) over the norms, plain Euclidean norms over channels; w is the weight of the first norm, then 1.
-pub(super) fn distance(seen: &[Seen], targets: &Targets, spec: &RecoverSpec) -> Tensor {
-    let term = |seen: &Seen| {
-        let (mean, variance) = &targets.norms[seen.norm];
-        let of = |found: &Tensor, expected: &Tensor| (found - expected).norm();
-        let weight = if seen.norm == 0 { spec.first_norm } else { 1.0 };
-        (of(&seen.variance, variance) * spec.variance + of(&seen.mean, mean)) * weight
-    };
-    let terms: Vec<Tensor> = seen.iter().map(term).collect();
+/// Adds a part of what convolutions saw to the sums of their moments, in definition order.
+fn add_convolutions(sums: &mut Vec<[Tensor; 4]>, seen: Vec<Seen>, part: f64) {
+    for Seen { layer, channels, cells } in seen {
+        let (Layer::Convolution(number), Some(cells)) = (layer, cells) else { continue };
+        let found = [channels.mean, channels.variance, cells.mean, cells.variance];
+        let found = found.map(|moment| moment.to_kind(Kind::Double) * part);
+        // A network may use its layers in another order than that of definition.
+        while sums.len() <= number {
+            sums.push([(); 4].map(|()| Tensor::zeros([1], (Kind::Double, found[0].device()))));
+        }
+        for (sum, found) in sums[number].iter_mut().zip(found) {
+            *sum = &*sum + found;
+        }
+    }
+}
+
+/// Σ w (v · ‖variance − expected‖ + ‖mean − expected‖) over the layers, for convolutions over channels and over cells, plain Euclidean norms; w is the weight of the
+/// first layer, which is a convolution where these count, then 1. Where there are averages these are compared.
+pub(super) fn distance(
+    seen: &[Seen],
+    targets: &Targets,
+    spec: &RecoverSpec,
+    mut averages: Option<&mut Averages>,
+) -> Tensor {
+    let first = if spec.generalised.is_some() { Layer::Convolution(0) } else { Layer::Norm(0) };
+    let mut terms = Vec::new();
+    for seen in seen {
+        let (channels, cells) = targets.of_layer(seen.layer);
+        let weight = if seen.layer == first { spec.first_layer } else { 1.0 };
+        let mut off = |number: usize, found: &Tensor, expected: &Tensor| match &mut averages {
+            Some(averages) => (averages.with((seen.layer, number), found) - expected).norm(),
+            None => (found - expected).norm(),
+        };
+        let pairs = [(Some(&seen.channels), Some(channels)), (seen.cells.as_ref(), cells)];
+        for (number, pair) in pairs.into_iter().enumerate() {
+            if let (Some(found), Some(expected)) = pair {
+                let variance = off(2 * number, &found.variance, &expected.variance);
+                let mean = off(2 * number + 1, &found.mean, &expected.mean);
+                terms.push((variance * spec.variance + mean) * weight);
+            }
+        }
+    }
     Tensor::stack(&terms, 0).sum(Kind::Float)
 }
 
@@ -82,7 +173,7 @@ impl ClassStatistics {
         let options = (Kind::Double, engine.device);
         let zeros = |channels: i64| Tensor::zeros([classes, channels], options);
         let mut sums: Vec<(Tensor, Tensor)> =
-            network.norms().iter().map(|(mean, _)| (zeros(mean.size()[0]), zeros(mean.size()[0]))).collect();
+            network.norms().iter().map(|norm| (zeros(norm.mean.size()[0]), zeros(norm.mean.size()[0]))).collect();
         let mut images = vec![0u64; classes as usize];
         let all: Vec<u32> = (0..store.len() as u32).collect();
         for indices in all.chunks(at_once(store.size())) {
@@ -90,8 +181,9 @@ impl ClassStatistics {
             labels.iter().for_each(|&label| images[label as usize] += 1);
             let rows = crate::batch::label_tensor(&labels, engine.device);
             let shown = plain_batch(store, indices, normalise, engine)?;
-            let (_, seen) = tch::no_grad(|| network.forward_heard(&shown, Over::Image));
-            for Seen { norm, mean, variance } in seen {
+            let (_, seen) = tch::no_grad(|| network.forward_heard(&shown, Hearing::Norms(Over::Image)));
+            for Seen { layer, channels: Moments { mean, variance }, .. } in seen {
+                let Layer::Norm(norm) = layer else { continue };
                 let (mean, variance) = (mean.to_kind(Kind::Double), variance.to_kind(Kind::Double));
                 let squares = &variance + mean.square();
                 let _ = sums[norm].0.index_add_(0, &rows, &mean);
@@ -121,7 +213,8 @@ impl ClassStatistics {
             )),
             Some(_) => {
                 let row = |table: &Tensor| table.get(i64::from(class));
-                Ok(Targets { norms: self.norms.iter().map(|(mean, variance)| (row(mean), row(variance))).collect() })
+                let of = |(mean, variance): &(Tensor, Tensor)| Moments { mean: row(mean), variance: row(variance) };
+                Ok(Targets { norms: self.norms.iter().map(of).collect(), convolutions: Vec::new() })
             }
         }
     }
@@ -129,7 +222,7 @@ impl ClassStatistics {
 
 #[cfg(test)]
 impl Targets {
-    pub(super) fn of(norms: Vec<(Tensor, Tensor)>) -> Targets {
-        Targets { norms }
+    pub(super) fn of(norms: Vec<Moments>, convolutions: Vec<(Moments, Moments)>) -> Targets {
+        Targets { norms, convolutions }
     }
 }

@@ -1,13 +1,16 @@
 //! Recover: pixels that are moved until a trained network sees its classes and its own statistics in them.
 //!
 //! SRe2L (arXiv 2306.13092) and what grew out of it: CDA (arXiv 2311.18838) changes the crops over time, LPLD (arXiv 2410.15919) matches the statistics
-//! of one class, DWA (arXiv 2409.17612) moves the network's weights before each batch.
+//! of one class, DWA (arXiv 2409.17612) moves the network's weights before each batch, G-VBSM (arXiv 2311.17950) asks several networks in turn and matches
+//! what convolutions see as well.
 
 mod adam;
+mod generalised;
 mod matching;
 mod nudge;
 mod views;
 
+pub use generalised::Generalised;
 pub use matching::{ClassStatistics, Targets};
 pub use nudge::{After, Nudge, Weights};
 pub use views::{Curriculum, Jitter, Look};
@@ -15,9 +18,10 @@ pub use views::{Curriculum, Jitter, Look};
 use crate::batch::Normalise;
 use crate::engine::Engine;
 use crate::error::{Error, Result, guard};
-use crate::nets::{Network, Over};
+use crate::nets::{Hearing, Network, Over};
 use crate::schedule::Rate;
 use adam::Adam;
+use generalised::Averages;
 use matching::distance;
 use smalti_data::Rgb;
 use smalti_data::random::{Stage, Stream};
@@ -34,14 +38,28 @@ pub struct RecoverSpec {
     pub learning_rate: f64,
     /// Weight of the statistics beside the cross-entropy.
     pub statistics: f64,
-    /// Weight of the first norm among the norms.
-    pub first_norm: f64,
+    /// Weight of the first norm among the norms, or of the first convolution where convolutions count.
+    pub first_layer: f64,
     /// Weight of variances beside means.
     pub variance: f64,
     /// How the images are looked at.
     pub look: Look,
     /// How the network is moved before each batch.
     pub nudge: Option<Nudge>,
+    /// What G-VBSM adds.
+    pub generalised: Option<Generalised>,
+}
+
+/// A network that looks at the images.
+pub struct Backbone<'a> {
+    /// The network.
+    pub network: &'a Network,
+    /// What its layers are to see.
+    pub targets: &'a Targets,
+    /// Its logit of each class.
+    pub columns: &'a [i64],
+    /// The constants of the pixels that it was trained with.
+    pub constants: Normalise,
 }
 
 /// A batch of images to be made.
@@ -51,45 +69,67 @@ pub struct Batch<'a> {
     pub stage: &'a str,
     /// One class per image.
     pub labels: &'a [u32],
-    /// What is matched.
-    pub targets: &'a Targets,
     /// Where the pixels start, [B, 3, S, S] normalised; noise where none is given.
     pub start: Option<&'a Tensor>,
-    /// Key of noise and views.
+    /// Key of noise, views and what is left out.
     pub seed: u64,
     /// Number of this batch, which has draws of its own.
     pub number: u32,
 }
 
-/// Moves a batch of images, and returns them normalised, [B, 3, S, S]. `progress` is called with the number of images of each step. The network
-/// is the same afterwards, unless [`After::Stay`] is asked and nothing fails.
+/// Moves a batch of images, and returns them under the constants of the first backbone, [B, 3, S, S]. Each step asks one backbone, in turn. `progress` is
+/// called with the number of images of each step. The networks are the same afterwards, unless [`After::Stay`] is asked and nothing fails.
 ///
 /// # Errors
-/// [`Error::Input`] for a network without batch norms or with other ones than the targets, and when the loss stops being a number;
+/// [`Error::Input`] without a backbone, for one without batch norms or with other layers than its targets, and when the loss stops being a number;
 /// libtorch's refusal with the stage's name.
 pub fn recover(
-    network: &Network,
+    backbones: &[Backbone],
     batch: &Batch,
     spec: &RecoverSpec,
-    normalise: &Normalise,
     engine: &Engine,
     progress: &dyn Fn(u64),
 ) -> Result<Tensor> {
-    batch.targets.check(network, batch.stage)?;
+    let first = backbones
+        .first()
+        .ok_or_else(|| Error::input(format!("{}: nobody looks at the images", batch.stage), "give a teacher"))?;
+    for backbone in backbones {
+        backbone.targets.check(backbone.network, spec, batch.stage)?;
+    }
     guard(batch.stage, || {
+        let size = first.network.shape.size;
         let start = match batch.start {
             Some(start) => start.to_device(engine.device).to_kind(Kind::Float).copy(),
-            None => noise(batch, network.shape.size, engine),
+            None => noise(batch, size, engine),
         };
-        let labels = labels_of(batch.labels, engine);
         let mut pixels = start.set_requires_grad(true);
         let mut adam = Adam::new(&pixels);
-        let bounds = Bounds::of(normalise, engine);
+        let bounds = Bounds::of(&first.constants, engine);
+        let mut judges: Vec<Judge> =
+            backbones.iter().map(|backbone| Judge::new(backbone, batch, spec, engine)).collect();
         let view = |iteration: u32| {
-            View::draw(&spec.look, network.shape.size, part(iteration, spec), stream(batch, iteration))
+            View::draw(&spec.look, size, part(iteration, spec), stream(Stage::Recover, batch, iteration))
         };
-        let moved = spec.nudge.as_ref().map(|nudge| nudge.apply(network, &view(0).of(&pixels.detach()), &labels));
-        steps(network, batch, spec, (&mut pixels, &mut adam), &bounds, &labels, &view, progress)?;
+        let moved = spec
+            .nudge
+            .as_ref()
+            .map(|nudge| nudge.apply(first.network, &view(0).of(&pixels.detach()), &judges[0].labels));
+        for iteration in 0..spec.iterations {
+            let turn = u64::from(batch.number) * u64::from(spec.iterations) + u64::from(iteration);
+            let judge = &mut judges[(turn % backbones.len() as u64) as usize];
+            let loss = judge.loss(&view(iteration).of(&pixels), &first.constants, batch, iteration);
+            let value = loss.double_value(&[]);
+            if !value.is_finite() {
+                return Err(no_number(batch, value, iteration));
+            }
+            let gradient = Tensor::run_backward(&[&loss], &[&pixels], false, false).remove(0);
+            let rate = spec.learning_rate * Rate::Cosine.at(iteration.into(), spec.iterations.into());
+            tch::no_grad(|| {
+                adam.step(&mut pixels, &gradient, rate);
+                bounds.clamp(&mut pixels);
+            });
+            progress(batch.labels.len() as u64);
+        }
         if let (Some(moved), Some(Nudge { after: After::Stay, .. })) = (moved, spec.nudge) {
             moved.stay();
         }
@@ -97,37 +137,44 @@ pub fn recover(
     })
 }
 
-#[allow(clippy::too_many_arguments, reason = "one loop with its state")]
-fn steps(
-    network: &Network,
-    batch: &Batch,
-    spec: &RecoverSpec,
-    (pixels, adam): (&mut Tensor, &mut Adam),
-    bounds: &Bounds,
-    labels: &Tensor,
-    view: &dyn Fn(u32) -> View,
-    progress: &dyn Fn(u64),
-) -> Result<()> {
-    for iteration in 0..spec.iterations {
-        let (output, seen) = network.forward_heard(&view(iteration).of(pixels), Over::Batch);
-        let cross_entropy = output.logits.log_softmax(-1, Kind::Float).nll_loss(labels);
-        let loss = cross_entropy + distance(&seen, batch.targets, spec) * spec.statistics;
-        let value = loss.double_value(&[]);
-        if !value.is_finite() {
-            return Err(Error::input(
-                format!("{}: the loss is {value} at step {iteration}", batch.stage),
-                "give --precision f32; if it stays, train the teacher again: its weights or statistics are no numbers",
-            ));
-        }
-        let gradient = Tensor::run_backward(&[&loss], &[&*pixels], false, false).remove(0);
-        let rate = spec.learning_rate * Rate::Cosine.at(iteration.into(), spec.iterations.into());
-        tch::no_grad(|| {
-            adam.step(pixels, &gradient, rate);
-            bounds.clamp(pixels);
-        });
-        progress(batch.labels.len() as u64);
+fn no_number(batch: &Batch, value: f64, iteration: u32) -> Error {
+    Error::input(
+        format!("{}: the loss is {value} at step {iteration}", batch.stage),
+        "give --precision f32; if it stays, train the teacher again: its weights or statistics are no numbers",
+    )
+}
+
+/// A backbone with what it remembers of a batch.
+struct Judge<'a> {
+    backbone: &'a Backbone<'a>,
+    spec: &'a RecoverSpec,
+    labels: Tensor,
+    averages: Option<Averages>,
+}
+
+impl<'a> Judge<'a> {
+    fn new(backbone: &'a Backbone, batch: &Batch, spec: &'a RecoverSpec, engine: &Engine) -> Judge<'a> {
+        let own: Vec<i64> = batch.labels.iter().map(|&label| backbone.columns[label as usize]).collect();
+        let averages = spec.generalised.map(|generalised| Averages::new(generalised.memory));
+        Judge { backbone, spec, labels: Tensor::from_slice(&own).to_device(engine.device), averages }
     }
-    Ok(())
+
+    /// The loss of a view of the pixels, [B, 3, S, S] under the constants `shown`.
+    fn loss(&mut self, view: &Tensor, shown: &Normalise, batch: &Batch, iteration: u32) -> Tensor {
+        let (Backbone { network, targets, constants, .. }, spec) = (self.backbone, self.spec);
+        let images = if constants == shown { view.shallow_clone() } else { constants.instead_of(shown, view) };
+        let hearing = match &spec.generalised {
+            Some(generalised) => generalised.hearing(network, batch, iteration),
+            None => Hearing::Norms(Over::Batch),
+        };
+        let (output, seen) = network.forward_heard(&images, hearing);
+        let cross_entropy = output.logits.log_softmax(-1, Kind::Float).nll_loss(&self.labels);
+        let matched = cross_entropy + distance(&seen, targets, spec, self.averages.as_mut()) * spec.statistics;
+        match &spec.generalised {
+            Some(generalised) => matched + generalised.density(view, batch.labels),
+            None => matched,
+        }
+    }
 }
 
 fn part(iteration: u32, spec: &RecoverSpec) -> f64 {
@@ -135,8 +182,8 @@ fn part(iteration: u32, spec: &RecoverSpec) -> f64 {
 }
 
 /// One draw for the whole batch in each iteration.
-fn stream(batch: &Batch, iteration: u32) -> Stream {
-    Stream::new(batch.seed, Stage::Recover, iteration + 1, u64::from(batch.number))
+fn stream(stage: Stage, batch: &Batch, iteration: u32) -> Stream {
+    Stream::new(batch.seed, stage, iteration + 1, u64::from(batch.number))
 }
 
 /// Standard normal numbers, keyed by (seed, batch, image).
@@ -149,10 +196,6 @@ fn noise(batch: &Batch, size: u32, engine: &Engine) -> Tensor {
     }
     let size = i64::from(size);
     Tensor::from_slice(&values).reshape([-1, 3, size, size]).to_device(engine.device)
-}
-
-fn labels_of(labels: &[u32], engine: &Engine) -> Tensor {
-    crate::batch::label_tensor(labels, engine.device)
 }
 
 /// Black and white of each channel, normalised.

@@ -1,7 +1,7 @@
 use super::*;
-use crate::batch::{IMAGENET, plain_batch};
+use crate::batch::{IMAGENET, label_tensor, plain_batch};
 use crate::engine::Precision;
-use crate::nets::{Mode, Seen, Shape};
+use crate::nets::{Layer, Mode, Moments, Seen, Shape};
 use smalti_data::mosaic::Layout;
 use smalti_data::store::ImageStore;
 
@@ -32,33 +32,60 @@ fn store() -> ImageStore {
     ImageStore::from_images(&(0..12).map(picture).collect::<Vec<_>>(), &Layout { grid: 1, size: 16 })
 }
 
+const GENERAL: RecoverSpec = RecoverSpec {
+    generalised: Some(Generalised { cell: 4, memory: 0.8, skip: 0.4, density: 1.0, temperature: 4.0, measured: 5 }),
+    ..SPEC
+};
+
+const NORMS: Hearing = Hearing::Norms(Over::Batch);
+
 const SPEC: RecoverSpec = RecoverSpec {
     iterations: 60,
     learning_rate: 0.1,
     statistics: 0.1,
-    first_norm: 10.0,
+    first_layer: 10.0,
     variance: 1.0,
     look: Look { crop: Curriculum::Fixed { least: 0.5 }, jitter: Jitter::Centred { most: 2 } },
     nudge: None,
+    generalised: None,
 };
 
 fn made(network: &Network, spec: &RecoverSpec, seed: u64, engine: &Engine) -> Tensor {
     let targets = Targets::running(network);
-    let batch = Batch { stage: "test", labels: &[0, 1, 2], targets: &targets, start: None, seed, number: 0 };
-    recover(network, &batch, spec, &IMAGENET, engine, &|_| ()).expect("recovered")
+    recover(&[backbone(network, &targets)], &BATCH.of(seed), spec, engine, &|_| ()).expect("recovered")
+}
+
+fn backbone<'a>(network: &'a Network, targets: &'a Targets) -> Backbone<'a> {
+    Backbone { network, targets, columns: &[0, 1, 2], constants: IMAGENET }
+}
+
+const BATCH: Batch<'static> = Batch { stage: "test", labels: &[0, 1, 2], start: None, seed: 0, number: 0 };
+
+impl Batch<'_> {
+    fn of(self, seed: u64) -> Self {
+        Batch { seed, ..self }
+    }
+}
+
+fn moments(mean: [f32; 2], variance: [f32; 2]) -> Moments {
+    Moments { mean: Tensor::from_slice(&mean), variance: Tensor::from_slice(&variance) }
 }
 
 /// Running mean (0, 0), variance (1, 1); batch mean (3, 4), variance (1, 1): 5, and ten times that for the first norm.
 #[test]
 fn the_distance_by_hand() {
-    let pair = || (Tensor::from_slice(&[0f32, 0.0]), Tensor::from_slice(&[1f32, 1.0]));
-    let seen = |norm| Seen { norm, mean: Tensor::from_slice(&[3f32, 4.0]), variance: Tensor::from_slice(&[1f32, 1.0]) };
-    let targets = Targets::of(vec![pair(), pair()]);
-    let of = |seen: &[Seen], spec: &RecoverSpec| distance(seen, &targets, spec).double_value(&[]);
-    assert_eq!(of(&[seen(1)], &SPEC), 5.0);
-    assert_eq!(of(&[seen(0), seen(1)], &SPEC), 55.0);
-    let wide = Seen { variance: Tensor::from_slice(&[1f32, 3.0]), ..seen(1) };
+    let expected = || moments([0.0, 0.0], [1.0, 1.0]);
+    let seen = |layer| Seen { layer, channels: moments([3.0, 4.0], [1.0, 1.0]), cells: None };
+    let targets = Targets::of(vec![expected(), expected()], vec![(expected(), expected())]);
+    let of = |seen: &[Seen], spec: &RecoverSpec| distance(seen, &targets, spec, None).double_value(&[]);
+    let [first, second] = [0, 1].map(Layer::Norm);
+    assert_eq!(of(&[seen(second)], &SPEC), 5.0);
+    assert_eq!(of(&[seen(first), seen(second)], &SPEC), 55.0);
+    let wide = Seen { channels: moments([3.0, 4.0], [1.0, 3.0]), ..seen(second) };
     assert_eq!(of(&[wide], &RecoverSpec { variance: 11.0, ..SPEC }), 27.0);
+    // The first convolution counts ten times, the first norm beside it once; cells are 2 off in the mean and 1 in the variance.
+    let convolution = Seen { cells: Some(moments([0.0, 2.0], [2.0, 1.0])), ..seen(Layer::Convolution(0)) };
+    assert_eq!(of(&[seen(first), convolution], &GENERAL), 5.0 + 10.0 * (5.0 + 2.0 + 1.0));
 }
 
 /// What is heard is the mean and biased variance of a norm's own input, and nothing is folded away meanwhile.
@@ -67,43 +94,103 @@ fn norms_are_heard_in_order() {
     let engine = engine();
     let network = network(&engine);
     let images = plain_batch(&store(), &[0, 5, 7], &IMAGENET, &engine).expect("in memory");
-    let (output, seen) = network.forward_heard(&images, Over::Batch);
-    assert_eq!(seen.iter().map(|s| s.norm).collect::<Vec<_>>(), [0, 1]);
+    let (output, seen) = network.forward_heard(&images, NORMS);
+    assert_eq!(seen.iter().map(|s| s.layer).collect::<Vec<_>>(), [0, 1].map(Layer::Norm));
     let weight = network.params().iter().find(|p| p.name == "features.0.weight").expect("the first convolution");
     let bias = network.params().iter().find(|p| p.name == "features.0.bias").expect("its bias");
     let input = images.conv2d(&weight.tensor, Some(&bias.tensor), [1, 1], [1, 1], [1, 1], 1);
     let (variance, mean) = input.var_mean_dim(&[0i64, 2, 3][..], false, false);
     let off = |a: &Tensor, b: &Tensor| (a - b).abs().max().double_value(&[]);
-    assert!(off(&seen[0].mean, &mean) < 1e-5 && off(&seen[0].variance, &variance) < 1e-5);
+    assert!(off(&seen[0].channels.mean, &mean) < 1e-5 && off(&seen[0].channels.variance, &variance) < 1e-5);
     let plain = network.forward(&images, Mode::Eval).logits;
     assert!(off(&output.logits, &plain) < 1e-4, "listening changes nothing");
 }
 
-/// The gradient of the whole loss for pixels, against central differences in a few directions.
+/// Those of convolutions over all images at once are exact; over a few at a time means stay and variances shrink.
 #[test]
-fn the_gradient_is_the_slope_of_the_loss() {
+fn statistics_of_convolutions_are_those_of_the_training_images() {
     let engine = engine();
-    let (network, labels) = (network(&engine), labels_of(&[0, 2], &engine));
-    let targets = Targets::running(&network);
-    let images = plain_batch(&store(), &[1, 2], &IMAGENET, &engine).expect("in memory");
-    let view = View::draw(&SPEC.look, 16, 0.5, Stream::new(4, Stage::Recover, 1, 0));
-    let loss = |images: &Tensor| {
-        let (output, seen) = network.forward_heard(&view.of(images), Over::Batch);
-        output.logits.log_softmax(-1, Kind::Float).nll_loss(&labels)
-            + distance(&seen, &targets, &SPEC) * SPEC.statistics
+    let (network, store) = (network(&engine), store());
+    let all = plain_batch(&store, &(0..12).collect::<Vec<_>>(), &IMAGENET, &engine).expect("in memory");
+    let (_, seen) = tch::no_grad(|| network.forward_heard(&all, Hearing::Convolutions { cell: 4, skipped: vec![] }));
+    let convolutions: Vec<Seen> = seen.into_iter().filter(|seen| seen.cells.is_some()).collect();
+    assert_eq!(convolutions.len(), 2);
+    let off = |measured: u32, variance: f64| {
+        let settings = Generalised { measured, ..GENERAL.generalised.expect("set above") };
+        let plain = (Curriculum::None, &settings);
+        let targets = Targets::with_convolutions(&network, &store, plain, &IMAGENET, (3, &engine), &|_| ());
+        let spec = RecoverSpec { variance, ..GENERAL };
+        distance(&convolutions, &targets.expect("measured"), &spec, None).double_value(&[])
     };
+    assert!(off(12, 1.0) < 1e-4, "{}", off(12, 1.0));
+    assert!(off(5, 0.0) < 1e-4 && off(5, 1.0) > 1e-3, "{} {}", off(5, 0.0), off(5, 1.0));
+}
+
+/// Without memory and density the whole loss of G-VBSM is a plain function of the pixels.
+#[test]
+fn the_gradient_through_convolutions_is_the_slope_of_the_loss() {
+    let engine = engine();
+    let (network, store) = (network(&engine), store());
+    let settings = Generalised { memory: 0.0, density: 0.0, ..GENERAL.generalised.expect("set above") };
+    let spec = RecoverSpec { generalised: Some(settings), ..GENERAL };
+    let plain = (Curriculum::None, &settings);
+    let targets = Targets::with_convolutions(&network, &store, plain, &IMAGENET, (3, &engine), &|_| ());
+    let targets = targets.expect("measured");
+    let (backbone, batch) = (backbone(&network, &targets), Batch { labels: &[1, 2], ..BATCH });
+    let images = plain_batch(&store, &[1, 2], &IMAGENET, &engine).expect("in memory");
+    let loss = |images: &Tensor| Judge::new(&backbone, &batch, &spec, &engine).loss(images, &IMAGENET, &batch, 1);
+    is_the_slope(&images, &loss);
+}
+
+#[test]
+fn backbones_are_asked_in_turn() {
+    let engine = engine();
+    let (one, other) = (network(&engine), Network::new("convnet-2/16", SHAPE, 5, &engine).expect("in the list"));
+    let [first, second] = [&one, &other].map(|network| {
+        let plain = (Curriculum::None, GENERAL.generalised.as_ref().expect("set above"));
+        Targets::with_convolutions(network, &store(), plain, &IMAGENET, (3, &engine), &|_| ()).expect("measured")
+    });
+    let made = |backbones: &[Backbone], iterations: u32, number: u32| {
+        let spec = RecoverSpec { iterations, ..GENERAL };
+        recover(backbones, &Batch { number, ..BATCH }, &spec, &engine, &|_| ()).expect("recovered")
+    };
+    let both = [backbone(&one, &first), backbone(&other, &second)];
+    assert_eq!(made(&both, 1, 0), made(&both[..1], 1, 0));
+    assert_ne!(made(&both, 2, 0), made(&both[..1], 2, 0));
+    // One step of each batch: the second batch begins where the first one stopped.
+    assert_eq!(made(&both, 1, 1), made(&both[1..], 1, 1));
+    assert_eq!(made(&both, 5, 0), made(&both, 5, 0));
+}
+
+/// The gradient of a loss of pixels, against central differences in a few directions.
+fn is_the_slope(images: &Tensor, loss: &dyn Fn(&Tensor) -> Tensor) {
     let pixels = images.copy().set_requires_grad(true);
     let gradient = Tensor::run_backward(&[loss(&pixels)], &[&pixels], false, false).remove(0);
     for direction in 0..5u64 {
         let mut stream = Stream::new(direction, Stage::Demo, 3, 0);
         let numbers: Vec<f32> = (0..images.numel()).map(|_| stream.normal() as f32).collect();
-        let along = Tensor::from_slice(&numbers).reshape_as(&images);
+        let along = Tensor::from_slice(&numbers).reshape_as(images);
         let h = 2e-3;
-        let value = |sign: f64| tch::no_grad(|| loss(&(&images + &along * (sign * h)))).double_value(&[]);
+        let value = |sign: f64| tch::no_grad(|| loss(&(images + &along * (sign * h)))).double_value(&[]);
         let slope = (value(1.0) - value(-1.0)) / (2.0 * h);
         let found = (&gradient * &along).sum(Kind::Double).double_value(&[]);
         assert!((slope - found).abs() < 0.02 * slope.abs().max(0.5), "{direction}: {slope} against {found}");
     }
+}
+
+#[test]
+fn the_gradient_is_the_slope_of_the_loss() {
+    let engine = engine();
+    let (network, labels) = (network(&engine), label_tensor(&[0, 2], engine.device));
+    let targets = Targets::running(&network);
+    let images = plain_batch(&store(), &[1, 2], &IMAGENET, &engine).expect("in memory");
+    let view = View::draw(&SPEC.look, 16, 0.5, Stream::new(4, Stage::Recover, 1, 0));
+    let loss = |images: &Tensor| {
+        let (output, seen) = network.forward_heard(&view.of(images), NORMS);
+        output.logits.log_softmax(-1, Kind::Float).nll_loss(&labels)
+            + distance(&seen, &targets, &SPEC, None) * SPEC.statistics
+    };
+    is_the_slope(&images, &loss);
 }
 
 #[test]
@@ -116,11 +203,11 @@ fn pixels_move_towards_classes_and_statistics_and_a_seed_repeats_them() {
     let spec = RecoverSpec { look: plain, statistics: 1.0, iterations: 100, ..SPEC };
     let first = made(&network, &RecoverSpec { iterations: 1, learning_rate: 1e-9, ..spec }, 1, &engine);
     let last = made(&network, &spec, 1, &engine);
-    let labels = labels_of(&[0, 1, 2], &engine);
+    let labels = label_tensor(&[0, 1, 2], engine.device);
     let losses = |images: &Tensor| {
-        let (output, seen) = tch::no_grad(|| network.forward_heard(images, Over::Batch));
+        let (output, seen) = tch::no_grad(|| network.forward_heard(images, NORMS));
         let entropy = output.logits.log_softmax(-1, Kind::Float).nll_loss(&labels).double_value(&[]);
-        (entropy, distance(&seen, &targets, &SPEC).double_value(&[]))
+        (entropy, distance(&seen, &targets, &SPEC, None).double_value(&[]))
     };
     let (before, after) = (losses(&first), losses(&last));
     assert!(after.0 < 0.6 * before.0 && after.1 < 0.8 * before.1, "{before:?} to {after:?}");
@@ -136,8 +223,10 @@ fn a_nudge_goes_uphill_by_its_radius_and_is_undone() {
     let engine = engine();
     let network = network(&engine);
     let before: Vec<Tensor> = network.params().iter().map(|p| p.tensor.detach().copy()).collect();
-    let (images, labels) =
-        (plain_batch(&store(), &[0, 1, 2], &IMAGENET, &engine).expect("in memory"), labels_of(&[0, 1, 2], &engine));
+    let (images, labels) = (
+        plain_batch(&store(), &[0, 1, 2], &IMAGENET, &engine).expect("in memory"),
+        label_tensor(&[0, 1, 2], engine.device),
+    );
     let entropy = || {
         let logits = tch::no_grad(|| network.forward(&images, Mode::Eval)).logits;
         logits.log_softmax(-1, Kind::Float).nll_loss(&labels).double_value(&[])
@@ -175,8 +264,8 @@ fn class_statistics_are_exact() {
     for class in 0..3u32 {
         let own: Vec<u32> = (0..12).filter(|&i| store.label(i) == class).collect();
         let images = plain_batch(&store, &own, &IMAGENET, &engine).expect("in memory");
-        let (_, seen) = tch::no_grad(|| network.forward_heard(&images, Over::Batch));
-        let distance = distance(&seen, &found.targets(class).expect("it has images"), &SPEC).double_value(&[]);
+        let (_, seen) = tch::no_grad(|| network.forward_heard(&images, NORMS));
+        let distance = distance(&seen, &found.targets(class).expect("it has images"), &SPEC, None).double_value(&[]);
         assert!(distance < 1e-4, "class {class}: {distance}");
     }
     assert!(found.targets(3).expect_err("no such class").hint().is_some());
@@ -187,17 +276,22 @@ fn what_cannot_be_matched_is_refused_and_a_loss_that_is_no_number_stops() {
     let engine = engine();
     let bare = Network::new("convnet-2/8-in", SHAPE, 1, &engine).expect("in the list");
     let (network, targets) = (network(&engine), Targets::running(&network(&engine)));
-    let batch = Batch { stage: "sre2l", labels: &[0], targets: &targets, start: None, seed: 0, number: 0 };
-    let error = recover(&bare, &batch, &SPEC, &IMAGENET, &engine, &|_| ()).expect_err("no batch norm");
+    let batch = Batch { stage: "sre2l", labels: &[0], ..BATCH };
+    let refused = |network: &Network, batch: &Batch, spec: &RecoverSpec| {
+        recover(&[backbone(network, &targets)], batch, spec, &engine, &|_| ()).expect_err("refused")
+    };
+    let error = refused(&bare, &batch, &SPEC);
     assert!(error.to_string().contains("has no batch norm"), "{error}");
     let wide = Network::new("convnet-2/16", SHAPE, 1, &engine).expect("in the list");
-    let error = recover(&wide, &batch, &SPEC, &IMAGENET, &engine, &|_| ()).expect_err("another network");
+    let error = refused(&wide, &batch, &SPEC);
     assert!(error.to_string().contains("another network"), "{error}");
     let start = Tensor::full([1, 3, 16, 16], f64::NAN, (Kind::Float, engine.device));
-    let error = recover(&network, &Batch { start: Some(&start), ..batch }, &SPEC, &IMAGENET, &engine, &|_| ());
-    let error = error.expect_err("no number");
+    let error = refused(&network, &Batch { start: Some(&start), ..batch }, &SPEC);
     assert!(error.to_string().contains("sre2l: the loss is NaN at step 0"), "{error}");
     assert!(error.hint().is_some_and(|hint| hint.contains("--precision f32")));
+    let error = refused(&network, &batch, &GENERAL);
+    assert!(error.to_string().contains("another network"), "convolutions were not measured: {error}");
+    assert!(recover(&[], &batch, &SPEC, &engine, &|_| ()).is_err());
 }
 
 #[test]

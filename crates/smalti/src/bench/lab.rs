@@ -228,7 +228,7 @@ impl<'a> Torch<'a> {
         Ok((TrainSet::open(&dir, &SourceOptions::default(), Some(size), ui)?, seconds))
     }
 
-    /// The distilled set of a job, made once, from the teacher and the training images but for the hold-out.
+    /// The distilled set of a job, made once, from teachers and the training images but for the hold-out.
     fn distilled(&mut self, job: &Job, distilling: &Distilling) -> Result<(TrainSet, f64)> {
         let number = job.seed % distilling.sets;
         let name = set_name(&job.row.name, job.ipc, number);
@@ -236,7 +236,7 @@ impl<'a> Torch<'a> {
         let _alone = self.alone(&format!("set-{name}"))?;
         let (ui, size, engine) = (self.ui, self.plan.recipe.size, self.engine);
         if !dir.join(smalti_data::manifest::MANIFEST).exists() {
-            let teacher = self.teacher_file()?;
+            let teachers = self.asked(distilling)?;
             let &Distilling { method, tuning, .. } = distilling;
             let order = distill::Order {
                 method,
@@ -247,7 +247,7 @@ impl<'a> Torch<'a> {
                 format: OutputFormat::Folder,
             };
             let run = Run::begin(&dir, Overwrite::Refuse)?;
-            distill::make(&order, &self.images()?.source, &teacher, engine, &run, ui)?;
+            distill::make(&order, &self.images()?.source, &teachers, engine, &run, ui)?;
         }
         Ok((TrainSet::open(&dir, &SourceOptions::default(), Some(size), ui)?, distill::cost(&dir)?))
     }

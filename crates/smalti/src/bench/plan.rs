@@ -1,15 +1,14 @@
 //! A recipe checked and completed: every name known, every number in range, before any work.
 
-use super::recipe::{BenchRecipe, RowRecipe, TeacherRecipe};
+use super::recipe::{BenchRecipe, RowRecipe};
+use super::teacher::PlannedTeacher;
 use crate::distill::Tuning;
 use crate::distill::list::{Distillation, distillation};
 use crate::error::usage;
 use crate::presets::preset;
 use crate::recipe::{ProxySettings, Recipe};
 use crate::students::{Training, TrainingRecipe};
-use crate::teachers::TeacherFile;
 use anyhow::Result;
-use smalti_learn::labels::LabelKind;
 use smalti_select::{Balance, Choice, Metric};
 use std::path::{Path, PathBuf};
 
@@ -36,6 +35,8 @@ pub struct Plan {
     pub metrics: Vec<Metric>,
     /// Who says soft labels and whose statistics are matched, where a protocol or row needs it.
     pub teacher: Option<PlannedTeacher>,
+    /// Who looks at distilled images in turn with the teacher, by methods that ask several.
+    pub backbones: Vec<PlannedTeacher>,
 }
 
 impl Plan {
@@ -50,15 +51,6 @@ impl Plan {
         let all = self.rows.iter().any(|row| row.budgets.contains(&ALL));
         found.into_iter().chain(all.then_some(ALL)).collect()
     }
-}
-
-/// Who says soft labels.
-#[derive(Debug, Clone, PartialEq)]
-pub enum PlannedTeacher {
-    /// A checkpoint.
-    File(TeacherFile),
-    /// A network that is trained on all training images first.
-    Trained(Box<Training>),
 }
 
 /// One method, complete.
@@ -191,6 +183,7 @@ impl BenchRecipe {
             TrainingRecipe { crop_min: Some(min), ..self.training.clone() }.settle()?;
         }
         let teacher = self.settle_teacher(&rows, folder)?;
+        let backbones = self.settle_backbones(&rows, folder)?;
         let metrics = self.all_metrics(&rows)?;
         let test = self.test.as_ref().unwrap_or(&self.source);
         Ok(Plan {
@@ -202,6 +195,7 @@ impl BenchRecipe {
             proxy: self.proxy.settle(self.size)?,
             metrics,
             teacher,
+            backbones,
             rows,
             recipe: self,
         })
@@ -351,45 +345,5 @@ impl BenchRecipe {
             }
         }
         Ok(trainings)
-    }
-
-    fn settle_teacher(&self, rows: &[Row], folder: &Path) -> Result<Option<PlannedTeacher>> {
-        let soft = rows.iter().flat_map(|row| &row.trainings).find(|training| training.labels != LabelKind::Hard);
-        let distilled = rows.iter().find(|row| matches!(row.origin, Origin::Distilled(_)));
-        let who = match (soft, distilled) {
-            (Some(training), _) => format!("the protocol `{}`", training.protocol),
-            (None, Some(row)) => format!("the row `{}`", row.name),
-            (None, None) => return Ok(None),
-        };
-        match &self.teacher {
-            Some(TeacherRecipe { file: Some(file), train: None, network, classes }) => {
-                Ok(Some(PlannedTeacher::File(TeacherFile {
-                    path: folder.join(file),
-                    network: network.clone(),
-                    classes: classes.as_ref().map(|list| folder.join(list)),
-                })))
-            }
-            Some(TeacherRecipe { file: None, train: Some(_), network, classes })
-                if network.is_some() || classes.is_some() =>
-            {
-                Err(usage(
-                    "a teacher that is trained here has its network in `train`",
-                    "leave `network` and `classes` out",
-                ))
-            }
-            Some(TeacherRecipe { file: None, train: Some(training), .. }) => {
-                let training = training.settle()?;
-                match training.labels {
-                    LabelKind::Hard => Ok(Some(PlannedTeacher::Trained(Box::new(training)))),
-                    LabelKind::Soft(_) => {
-                        Err(usage("the teacher itself needs a teacher", "give it a protocol with hard labels"))
-                    }
-                }
-            }
-            _ => Err(usage(
-                format!("{who} needs a teacher"),
-                "add `[teacher]` with `file = \"teacher.safetensors\"` or `train = { student = \"resnet18\", protocol = \"small\" }`",
-            )),
-        }
     }
 }

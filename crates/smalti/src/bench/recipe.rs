@@ -45,6 +45,9 @@ pub struct BenchRecipe {
     /// Who says the labels of soft protocols.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub teacher: Option<TeacherRecipe>,
+    /// Networks that take turns with the teacher where a distillation method asks several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub backbone: Vec<TeacherRecipe>,
     /// What `--dry-run` may assume of a source that is not here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub assume: Option<Assumed>,
@@ -183,7 +186,7 @@ impl BenchRecipe {
             row.set = row.set.as_ref().map(|set| moved_set(set, from, to));
             row.class_map = row.class_map.as_ref().map(|list| relative(&from.join(list), to));
         }
-        if let Some(teacher) = &mut self.teacher {
+        for teacher in self.teacher.iter_mut().chain(&mut self.backbone) {
             teacher.file = teacher.file.as_ref().map(|file| relative(&from.join(file), to));
             teacher.classes = teacher.classes.as_ref().map(|list| relative(&from.join(list), to));
         }
@@ -195,6 +198,8 @@ impl BenchRecipe {
         let test = self.test.as_ref().map(|_| PathBuf::new());
         let free =
             BenchRecipe { ipc: vec![], seeds: 1, row: vec![], metrics: vec![], about: String::new(), ..self.clone() };
+        // What they are is pinned when a row asks them.
+        let free = BenchRecipe { backbone: vec![], ..free };
         let teacher = self.teacher.as_ref().map(|teacher| TeacherRecipe {
             file: teacher.file.as_ref().map(|_| PathBuf::new()),
             classes: teacher.classes.as_ref().map(|_| PathBuf::new()),

@@ -1,14 +1,91 @@
-//! The teacher of a bench: a checkpoint, or a network that is trained on all training images before anyone asks it.
+//! The teachers of a bench: checkpoints, or networks that are trained on all training images before anyone asks them.
 
 use super::lab::Torch;
-use super::plan::PlannedTeacher;
+use super::plan::{Distilling, Origin, Row};
+use super::recipe::{BenchRecipe, TeacherRecipe};
 use crate::cache::{self, Cache, Kind};
+use crate::error::usage;
 use crate::students::{Training, machine, program, train_one};
 use crate::teachers::{Known, Ready, TeacherFile};
 use anyhow::Result;
 use smalti_data::files;
 use smalti_learn::checkpoint;
 use smalti_learn::labels::{LabelKind, Labels};
+use std::path::Path;
+
+/// Who says soft labels, or looks at distilled images.
+#[derive(Debug, Clone, PartialEq)]
+pub enum PlannedTeacher {
+    /// A checkpoint.
+    File(TeacherFile),
+    /// A network that is trained on all training images first.
+    Trained(Box<Training>),
+}
+
+impl TeacherRecipe {
+    fn settle(&self, folder: &Path) -> Result<PlannedTeacher> {
+        match self {
+            TeacherRecipe { file: Some(file), train: None, network, classes } => {
+                Ok(PlannedTeacher::File(TeacherFile {
+                    path: folder.join(file),
+                    network: network.clone(),
+                    classes: classes.as_ref().map(|list| folder.join(list)),
+                }))
+            }
+            TeacherRecipe { file: None, train: Some(_), network, classes }
+                if network.is_some() || classes.is_some() =>
+            {
+                Err(usage(
+                    "a teacher that is trained here has its network in `train`",
+                    "leave `network` and `classes` out",
+                ))
+            }
+            TeacherRecipe { file: None, train: Some(training), .. } => {
+                let training = training.settle()?;
+                match training.labels {
+                    LabelKind::Hard => Ok(PlannedTeacher::Trained(Box::new(training))),
+                    LabelKind::Soft(_) => {
+                        Err(usage("the teacher itself needs a teacher", "give it a protocol with hard labels"))
+                    }
+                }
+            }
+            _ => Err(usage("a teacher is neither a file nor trained, or both", "give it `file` or `train`")),
+        }
+    }
+}
+
+impl BenchRecipe {
+    /// The teacher, where a row needs one.
+    pub(super) fn settle_teacher(&self, rows: &[Row], folder: &Path) -> Result<Option<PlannedTeacher>> {
+        let soft = rows.iter().flat_map(|row| &row.trainings).find(|training| training.labels != LabelKind::Hard);
+        let distilled = rows.iter().find(|row| matches!(row.origin, Origin::Distilled(_)));
+        let who = match (soft, distilled) {
+            (Some(training), _) => format!("the protocol `{}`", training.protocol),
+            (None, Some(row)) => format!("the row `{}`", row.name),
+            (None, None) => return Ok(None),
+        };
+        match &self.teacher {
+            Some(teacher) => Ok(Some(teacher.settle(folder)?)),
+            None => Err(usage(
+                format!("{who} needs a teacher"),
+                "add `[teacher]` with `file = \"teacher.safetensors\"` or `train = { student = \"resnet18\", protocol = \"small\" }`",
+            )),
+        }
+    }
+
+    /// Those that take turns with the teacher.
+    pub(super) fn settle_backbones(&self, rows: &[Row], folder: &Path) -> Result<Vec<PlannedTeacher>> {
+        let asks =
+            |row: &Row| matches!(row.origin, Origin::Distilled(Distilling { method, .. }) if method.takes_several());
+        if !self.backbone.is_empty() && !rows.iter().any(asks) {
+            return Err(usage(
+                "no row asks the networks of `[[backbone]]`",
+                "add a row with `distill = \"gvbsm\"`, or leave them out",
+            ));
+        }
+        self.backbone.iter().map(|backbone| backbone.settle(folder)).collect()
+    }
+}
 
 impl Torch<'_> {
     /// The checkpoint of the teacher, which is trained first where the recipe says so.
@@ -16,15 +93,33 @@ impl Torch<'_> {
     /// # Errors
     /// When it cannot be trained or read, or is another one than that of the cells before.
     pub(super) fn teacher_file(&mut self) -> Result<TeacherFile> {
-        match self.plan.teacher.as_ref().expect("whoever needs a teacher was checked for it") {
+        self.checkpoint("teacher", self.plan.teacher.as_ref().expect("whoever needs a teacher was checked for it"))
+    }
+
+    /// The checkpoints of all whom a distillation method asks.
+    ///
+    /// # Errors
+    /// As [`Torch::teacher_file`].
+    pub(super) fn asked(&mut self, distilling: &Distilling) -> Result<Vec<TeacherFile>> {
+        let mut files = vec![self.teacher_file()?];
+        if distilling.method.takes_several() {
+            for (number, planned) in (1..).zip(&self.plan.backbones) {
+                files.push(self.checkpoint(&format!("backbone-{number}"), planned)?);
+            }
+        }
+        Ok(files)
+    }
+
+    fn checkpoint(&mut self, name: &str, planned: &PlannedTeacher) -> Result<TeacherFile> {
+        match planned {
             PlannedTeacher::File(file) => {
-                self.pin("teacher", &file.name()?)?;
+                self.pin(name, &file.name()?)?;
                 Ok(file.clone())
             }
             PlannedTeacher::Trained(training) => {
-                let file = self.trained_teacher(training)?;
+                let file = self.trained(name, training)?;
                 // Weights that were trained on another machine differ in their bits; each cell says whose words it learnt from.
-                if let Err(error) = self.pin("teacher", &file.name()?) {
+                if let Err(error) = self.pin(name, &file.name()?) {
                     self.ui.warn(format!("{error:#}"));
                 }
                 Ok(file)
@@ -43,18 +138,19 @@ impl Torch<'_> {
         let file = self.teacher_file()?;
         let (size, engine, ui) = (self.plan.recipe.size, self.engine, self.ui);
         let classes = self.images()?.source.source.classes().to_vec();
-        let known: Known = file.open(&classes, size, &engine, ui)?;
+        let known = Known::open(&[file], &classes, size, &engine, ui)?;
         self.teacher = Some(Ready::Teacher(known));
         Ok(())
     }
 
-    fn trained_teacher(&mut self, training: &Training) -> Result<TeacherFile> {
-        let (path, report_path) = (self.out.join("work/teacher.safetensors"), self.out.join("teacher.json"));
-        let kept = self.work().join("teacher-for-the-cache");
-        let _alone = self.alone("teacher")?;
+    fn trained(&mut self, name: &str, training: &Training) -> Result<TeacherFile> {
+        let path = self.work().join(format!("{name}.safetensors"));
+        let report_path = self.out.join(format!("{name}.json"));
+        let kept = self.work().join(format!("{name}-for-the-cache"));
+        let _alone = self.alone(name)?;
         let (cache, key) = (Cache::open(), self.teacher_key(training)?);
         if let (false, Some(files)) = (path.exists(), cache.find(Kind::Teacher, &key)) {
-            self.ui.say("teacher", "from the cache");
+            self.ui.say(name, "from the cache");
             files::write_bytes(&report_path, &files::read(&files.join("teacher.json"))?)?;
             files::write_bytes(&path, &files::read(&files.join("teacher.safetensors"))?)?;
         }
@@ -66,7 +162,7 @@ impl Torch<'_> {
             let classes = images.source.source.classes();
             let test = images.fitted(training.fit);
             let sets = (&all.train, test, classes.len());
-            let (result, network) = train_one("teacher", training, sets, &mut Labels::Hard, 0, &engine, ui)?;
+            let (result, network) = train_one(name, training, sets, &mut Labels::Hard, 0, &engine, ui)?;
             let report = serde_json::to_vec_pretty(&result)?;
             // The weights come last: with them the teacher is finished.
             files::write_bytes(&report_path, &report)?;

@@ -35,7 +35,7 @@ pub(super) fn run(args: &args::Distill, form: Form, ui: &Ui) -> Result<Done> {
         },
         source: &args.source,
         options: args.columns.options(),
-        teacher: args.teacher.file(),
+        teachers: args.teacher.files()?,
         out: &args.out,
         overwrite: if args.force { Overwrite::Replace } else { Overwrite::Refuse },
         precision: args.machine.precision.into(),

@@ -3,6 +3,7 @@
 use super::{Done, Form, args, print, print_json};
 use crate::error::usage;
 use crate::sources::{TrainSet, budget};
+use crate::teachers::Known;
 use crate::ui::{Ui, count};
 use anyhow::Result;
 use serde::Serialize;
@@ -39,7 +40,7 @@ pub(super) fn run(args: &args::Observe, form: Form, ui: &Ui) -> Result<Done> {
     let (mut rows, mut skipped) = (Vec::new(), 0);
     for dir in &args.dirs {
         let set = TrainSet::open(dir, &args.columns.options(), args.size, ui)?;
-        let known = args.teacher.file().open(&set.classes, set.layout.size, &engine, ui)?;
+        let known = Known::open(&args.teacher.files()?, &set.classes, set.layout.size, &engine, ui)?;
         let store = set.load(&budget(&std::env::temp_dir()), ui)?;
         skipped += set.skipped();
         let name = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();

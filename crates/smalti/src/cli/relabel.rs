@@ -43,7 +43,7 @@ pub(super) fn run(args: &args::Relabel, form: Form, ui: &Ui) -> Result<Done> {
     let training = recipe.settle()?;
     let set = TrainSet::open(&args.dir, &args.columns.options(), args.size, ui)?;
     let engine = Engine::start(args.machine.precision.into(), args.machine.threads)?;
-    let Ready::Teacher(known) = SoftSource::Teacher(args.teacher.file()).open(&training, &set, &engine, ui)? else {
+    let Ready::Teacher(known) = SoftSource::Teacher(args.teacher.files()?).open(&training, &set, &engine, ui)? else {
         unreachable!("a teacher was asked for");
     };
     let store = set.load(&budget(&std::env::temp_dir()), ui)?;

@@ -32,7 +32,7 @@ pub(super) fn run(args: &args::Train, form: Form, ui: &Ui) -> Result<Done> {
     let test_store = test.load(train.layout.size, training.fit, &budget(&scratch), ui)?;
     let facts = SetFacts::of(&train_store, train.classes.len());
     warn_of_few_steps(&training, facts, ui);
-    let ready = args.soft_source().open(&training, &train, &engine, ui)?;
+    let ready = args.soft_source()?.open(&training, &train, &engine, ui)?;
     let stores = (&train_store, &test_store, train.classes.len());
     let name = args.dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let mut runs = Vec::new();

@@ -7,6 +7,7 @@ use crate::decoded::{self, Wanted};
 use crate::error::failure;
 use crate::run::Run;
 use crate::sources::{Scanned, budget, rows, train_rows};
+use crate::teachers::Opened;
 use crate::ui::Ui;
 use anyhow::Result;
 use smalti_data::Rgb;
@@ -14,11 +15,10 @@ use smalti_data::mosaic::Layout;
 use smalti_data::random::{Stage, Stream};
 use smalti_data::store::{Fit, ImageStore};
 use smalti_data::tables::Split;
-use smalti_learn::batch::{Normalise, plain_batch};
+use smalti_learn::batch::plain_batch;
 use smalti_learn::engine::Engine;
-use smalti_learn::nets::Network;
 use smalti_learn::recover::{
-    After, Batch, ClassStatistics, RecoverSpec, Rounding, Targets, Weights, pictures, recover,
+    After, Backbone, Batch, ClassStatistics, RecoverSpec, Rounding, Targets, Weights, pictures, recover,
 };
 use std::collections::HashSet;
 use std::time::Instant;
@@ -42,6 +42,11 @@ pub(super) fn blocks(batching: Batching, classes: u32, ipc: u32, most: u32) -> V
             };
             classes.iter().flat_map(of_class).collect()
         }
+        Batching::ClassByClass => {
+            let all: Vec<(u32, u32)> =
+                classes.iter().flat_map(|&class| (0..ipc).map(move |index| (class, index))).collect();
+            all.chunks(most).map(<[_]>::to_vec).collect()
+        }
     };
     (0..).zip(groups).map(|(number, images)| Block { number, images }).collect()
 }
@@ -52,16 +57,14 @@ pub(super) struct Mover<'a> {
     pub method: &'a str,
     pub way: Recovery,
     pub spec: RecoverSpec,
-    pub network: &'a Network,
-    /// The network's column of each class.
-    pub columns: &'a [i64],
-    pub normalise: Normalise,
+    /// Those that look at the images in turn, at least one; what follows the network of a single one asks the first.
+    pub teachers: &'a [Opened],
     pub rounding: Rounding,
     pub seed: u64,
     pub engine: Engine,
 }
 
-impl Mover<'_> {
+impl<'a> Mover<'a> {
     /// Finishes all blocks.
     pub fn finish(&self, blocks: &[Block], scanned: &Scanned, run: &Run, ui: &Ui) -> Result<()> {
         let staging = Staging::of(run);
@@ -76,11 +79,12 @@ impl Mover<'_> {
             let steps =
                 left.iter().map(|block| block.images.len() as u64).sum::<u64>() * u64::from(self.spec.iterations);
             let bar = ui.progress("recover", self.method, steps, "image steps");
-            let weights = drifts.then(|| Weights::of(self.network));
+            let network = &self.first().network;
+            let weights = drifts.then(|| Weights::of(network));
             let mut before = None;
             for block in left {
                 if before.replace(turn(block)) != Some(turn(block)) {
-                    weights.iter().for_each(|weights| weights.put_back(self.network));
+                    weights.iter().for_each(|weights| weights.put_back(network));
                 }
                 let start = Instant::now();
                 let pictures = self.make(block, &materials, &|n| bar.add(n))?;
@@ -91,40 +95,44 @@ impl Mover<'_> {
         Ok(())
     }
 
+    fn first(&self) -> &Opened {
+        &self.teachers[0]
+    }
+
     fn make(&self, block: &Block, materials: &Materials, progress: &dyn Fn(u64)) -> Result<Vec<Rgb>> {
-        let labels: Vec<u32> = block.images.iter().map(|&(class, _)| self.columns[class as usize] as u32).collect();
+        let labels: Vec<u32> = block.images.iter().map(|&(class, _)| class).collect();
         let own;
         let targets = match &materials.classes {
             Some(statistics) => {
-                own = statistics.targets(block.images[0].0)?;
-                &own
+                own = [statistics.targets(block.images[0].0)?];
+                &own[..]
             }
             None => &materials.everything,
         };
+        let backbone = |(teacher, targets): (&'a Opened, _)| {
+            let Opened { network, columns, .. } = teacher;
+            Backbone { network, targets, columns, constants: teacher.constants() }
+        };
+        let backbones: Vec<Backbone> = self.teachers.iter().zip(targets).map(backbone).collect();
         let start = match &materials.real {
             Some(real) => {
                 let wanted: Vec<u32> = block.images.iter().map(|&image| real.place(image)).collect();
-                Some(plain_batch(&real.store, &wanted, &self.normalise, &self.engine)?)
+                Some(plain_batch(&real.store, &wanted, &self.first().constants(), &self.engine)?)
             }
             None => None,
         };
         let stage = format!("{} block {}", self.method, block.number);
-        let batch = Batch {
-            stage: &stage,
-            labels: &labels,
-            targets,
-            start: start.as_ref(),
-            seed: self.seed,
-            number: block.number,
-        };
-        let images = recover(self.network, &batch, &self.spec, &self.normalise, &self.engine, progress)?;
-        Ok(pictures(&images, &self.normalise, self.rounding))
+        let batch =
+            Batch { stage: &stage, labels: &labels, start: start.as_ref(), seed: self.seed, number: block.number };
+        let images = recover(&backbones, &batch, &self.spec, &self.engine, progress)?;
+        Ok(pictures(&images, &self.first().constants(), self.rounding))
     }
 }
 
 /// What blocks share.
 struct Materials {
-    everything: Targets,
+    /// Of each teacher.
+    everything: Vec<Targets>,
     classes: Option<ClassStatistics>,
     /// Training images to start from.
     real: Option<Real>,
@@ -149,21 +157,38 @@ impl Real {
 
 impl Materials {
     fn load(mover: &Mover, scanned: &Scanned, ipc: u32, run: &Run, ui: &Ui) -> Result<Materials> {
-        let size = mover.network.shape.size;
-        let layout = Layout::new(1, size)?;
+        let first = mover.first();
+        let layout = Layout::new(1, first.network.shape.size)?;
         let load = |wanted: &[(u32, u32)]| {
             let wanted = Wanted { rows: wanted, layout: &layout, fit: Fit::Whole };
             decoded::load((&scanned.source, &scanned.samples), wanted, &budget(&run.dir), &|_| (), ui)
         };
+        let load_all = || load(&rows(scanned.samples.usable(Split::Train), |class| class));
         let classes = match mover.way.matches {
             Matches::Everything => None,
             Matches::TheClass => {
-                let all = load(&rows(scanned.samples.usable(Split::Train), |class| class))?;
+                let all = load_all()?;
                 let bar = ui.progress("measure", "statistics of each class", all.len() as u64, "images");
-                let found =
-                    ClassStatistics::measure(mover.network, &all, &mover.normalise, &mover.engine, &|n| bar.add(n))?;
+                let (network, constants) = (&first.network, first.constants());
+                let found = ClassStatistics::measure(network, &all, &constants, &mover.engine, &|n| bar.add(n))?;
                 bar.done();
                 Some(found)
+            }
+        };
+        let everything = match mover.spec.generalised {
+            None => mover.teachers.iter().map(|teacher| Targets::running(&teacher.network)).collect(),
+            Some(generalised) => {
+                let all = load_all()?;
+                let looks = (mover.spec.look.crop, &generalised);
+                let images = (all.len() * mover.teachers.len()) as u64;
+                let bar = ui.progress("measure", "statistics of convolutions", images, "images");
+                let of = |teacher: &Opened| {
+                    let (keyed, shown) = ((mover.seed, &mover.engine), teacher.constants());
+                    Targets::with_convolutions(&teacher.network, &all, looks, &shown, keyed, &|n| bar.add(n))
+                };
+                let found = mover.teachers.iter().map(of).collect::<smalti_learn::Result<_>>()?;
+                bar.done();
+                found
             }
         };
         let real = match mover.way.start {
@@ -177,7 +202,7 @@ impl Materials {
                 Some(Real { store, rows: wanted.into_iter().map(|(row, _)| row).collect(), drawn })
             }
         };
-        Ok(Materials { everything: Targets::running(mover.network), classes, real })
+        Ok(Materials { everything, classes, real })
     }
 }
 
@@ -213,5 +238,8 @@ mod tests {
         let one = blocks(Batching::OneClass, 2, 3, 100);
         assert_eq!(one[1], Block { number: 1, images: vec![(1, 0), (1, 1), (1, 2)] });
         assert_eq!(blocks(Batching::OneClass, 2, 3, 2).len(), 4);
+        let mixed: Vec<Vec<(u32, u32)>> =
+            blocks(Batching::ClassByClass, 3, 2, 4).into_iter().map(|block| block.images).collect();
+        assert_eq!(mixed, [vec![(0, 0), (0, 1), (1, 0), (1, 1)], vec![(2, 0), (2, 1)]]);
     }
 }

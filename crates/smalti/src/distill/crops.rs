@@ -3,6 +3,7 @@
 use super::staging::{Block, Staging};
 use crate::error::failure;
 use crate::sources::{Scanned, train_rows};
+use crate::teachers::Opened;
 use crate::ui::Ui;
 use anyhow::Result;
 use serde::Serialize;
@@ -10,9 +11,7 @@ use smalti_data::Rgb;
 use smalti_data::crop::{CropRange, random_resized_crop};
 use smalti_data::random::{Stage, Stream};
 use smalti_data::resize::resize_box;
-use smalti_learn::batch::Normalise;
 use smalti_learn::engine::Engine;
-use smalti_learn::nets::Network;
 use smalti_learn::tiles::tile_losses;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
@@ -35,10 +34,7 @@ const RANGE: CropRange = CropRange { scale: (0.08, 1.0), ratio: (1.0, 1.0) };
 /// A teacher that picks crops.
 pub(super) struct Picker<'a> {
     pub spec: CropSpec,
-    pub network: &'a Network,
-    /// The network's column of each class.
-    pub columns: &'a [i64],
-    pub normalise: Normalise,
+    pub teacher: &'a Opened,
     pub seed: u64,
     pub engine: Engine,
 }
@@ -98,7 +94,7 @@ impl Picker<'_> {
         scanned: &Scanned,
         progress: &(dyn Fn(u64) + Sync),
     ) -> Result<Vec<Rgb>> {
-        let (tile, spec, seed) = (self.network.shape.size / self.spec.grid, self.spec, self.seed);
+        let (tile, spec, seed) = (self.teacher.network.shape.size / self.spec.grid, self.spec, self.seed);
         let drawn: Vec<Mutex<Vec<Rgb>>> = rows.iter().map(|_| Mutex::default()).collect();
         scanned.source.try_for_each(rows, &|at, row, bytes| {
             let image = scanned.source.decode(&bytes?)?;
@@ -110,7 +106,8 @@ impl Picker<'_> {
         let drawn: Vec<Vec<Rgb>> =
             drawn.into_iter().map(|crops| crops.into_inner().unwrap_or_else(PoisonError::into_inner)).collect();
         let all: Vec<&Rgb> = drawn.iter().flatten().collect();
-        let losses = tile_losses(self.network, &all, (self.columns, block.number), &self.normalise, &self.engine)?;
+        let Opened { network, columns, .. } = self.teacher;
+        let losses = tile_losses(network, &all, (columns, block.number), &self.teacher.constants(), &self.engine)?;
         let best = easiest(&losses, self.spec.crops as usize, block.images.len());
         Ok(best.into_iter().map(|at| all[at].clone()).collect())
     }

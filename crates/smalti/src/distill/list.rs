@@ -3,7 +3,7 @@
 use super::crops::CropSpec;
 use crate::error::unknown;
 use anyhow::Result;
-use smalti_learn::recover::{After, Curriculum, Jitter, Look, Nudge, RecoverSpec};
+use smalti_learn::recover::{After, Curriculum, Generalised, Jitter, Look, Nudge, RecoverSpec};
 
 /// One method.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -48,6 +48,8 @@ pub enum Batching {
     DistinctClasses,
     /// All of one class.
     OneClass,
+    /// Class after class, as many as fit.
+    ClassByClass,
 }
 
 /// Whose statistics are matched.
@@ -68,6 +70,13 @@ pub enum Start {
     RealImages,
 }
 
+impl Distillation {
+    /// Whether it asks several teachers in turn.
+    pub fn takes_several(&self) -> bool {
+        matches!(self.way, Way::Recover(way) if way.settings[0].generalised.is_some())
+    }
+}
+
 const PLAIN: Curriculum = Curriculum::Fixed { least: 0.08 };
 const SHRINKING: Curriculum = Curriculum::Cosine { least: 0.08, until: 1.0 };
 
@@ -76,10 +85,11 @@ const LARGE: RecoverSpec = RecoverSpec {
     iterations: 4000,
     learning_rate: 0.25,
     statistics: 0.01,
-    first_norm: 10.0,
+    first_layer: 10.0,
     variance: 1.0,
     look: Look { crop: PLAIN, jitter: Jitter::Forward { most: 32 } },
     nudge: None,
+    generalised: None,
 };
 
 /// SRe2L's for Tiny-ImageNet.
@@ -111,6 +121,15 @@ const fn nudged(spec: RecoverSpec, iterations: u32, steps: u32, variance: f64) -
     }
 }
 
+/// G-VBSM's.
+const fn generalised(learning_rate: f64, crop: Curriculum, more: Generalised) -> RecoverSpec {
+    RecoverSpec { learning_rate, look: Look { crop, jitter: LARGE.look.jitter }, generalised: Some(more), ..LARGE }
+}
+
+const GENERALISED: Generalised =
+    Generalised { cell: 16, memory: 0.4, skip: 0.0, density: 1.0, temperature: 4.0, measured: 256 };
+const GENERALISED_SMALL: Generalised = Generalised { cell: 4, memory: 0.8, skip: 0.4, measured: 64, ..GENERALISED };
+
 const SRE2L: Recovery = Recovery {
     batching: Batching::DistinctClasses,
     matches: Matches::Everything,
@@ -135,6 +154,22 @@ pub const DISTILLATIONS: &[Distillation] = &[
                 shrinking(LARGE),
                 shrinking(RecoverSpec { learning_rate: 0.4, statistics: 0.05, ..TINY }),
                 shrinking(SMALL),
+            ],
+            ..SRE2L
+        }),
+    },
+    Distillation {
+        name: "gvbsm",
+        about: "SRe2L with several networks in turn (--teacher again and again), averaged statistics, those of convolutions and their cells too, and images of a class \
+                kept apart; class after class",
+        paper: "Shao et al.: Generalized Large-Scale Data Condensation via Various Backbone and Statistical Matching, CVPR 2024 (arXiv 2311.17950); as its code, \
+                averages start at 0, with each block here",
+        way: Way::Recover(Recovery {
+            batching: Batching::ClassByClass,
+            settings: [
+                generalised(0.1, PLAIN, GENERALISED),
+                generalised(0.05, Curriculum::Padded { by: 8 }, GENERALISED_SMALL),
+                generalised(0.05, Curriculum::Padded { by: 4 }, GENERALISED_SMALL),
             ],
             ..SRE2L
         }),

@@ -16,7 +16,7 @@ use crate::pipeline::Overwrite;
 use crate::run::{Run, working_folder};
 use crate::sources::{Scanned, train_rows};
 use crate::stages;
-use crate::teachers::{Opened, TeacherFile};
+use crate::teachers::{Opened, TeacherFile, names, open_all};
 use crate::ui::Ui;
 use anyhow::Result;
 use blocks::Mover;
@@ -30,7 +30,6 @@ use smalti_data::scan;
 use smalti_data::source::{Source, SourceOptions};
 use smalti_data::tables::Samples;
 use smalti_data::write::{OutputFormat, SetSpec, source_hash};
-use smalti_learn::batch::IMAGENET;
 use smalti_learn::engine::{Engine, Precision};
 use staging::Staging;
 use std::collections::BTreeMap;
@@ -63,8 +62,8 @@ pub struct Request<'a> {
     pub source: &'a Path,
     /// How it is read.
     pub options: SourceOptions,
-    /// Whose statistics are matched.
-    pub teacher: TeacherFile,
+    /// Whose statistics are matched; those that take turns.
+    pub teachers: Vec<TeacherFile>,
     /// The folder.
     pub out: &'a Path,
     /// Whether a finished set of ours may be replaced.
@@ -106,10 +105,11 @@ pub struct Distilled {
 pub fn distill(request: &Request, ui: &Ui) -> Result<Distilled> {
     let order = &request.order;
     order.method.check(&order.tuning, order.ipc)?;
+    order.method.check_teachers(request.teachers.len())?;
     let run = Run::begin(request.out, request.overwrite)?;
     let scanned = Scanned::open(request.source, &request.options, ui)?;
     let engine = Engine::start(request.precision, request.threads)?;
-    make(order, &scanned, &request.teacher, engine, &run, ui)
+    make(order, &scanned, &request.teachers, engine, &run, ui)
 }
 
 /// Makes a set of the training images of `scanned`, in the folder that `run` has taken.
@@ -119,24 +119,24 @@ pub fn distill(request: &Request, ui: &Ui) -> Result<Distilled> {
 pub fn make(
     order: &Order,
     scanned: &Scanned,
-    teacher: &TeacherFile,
+    teachers: &[TeacherFile],
     engine: Engine,
     run: &Run,
     ui: &Ui,
 ) -> Result<Distilled> {
-    let teacher = teacher.network(scanned.source.classes(), order.size, &engine, ui)?;
-    let size = teacher.network.shape.size;
+    let teachers = open_all(teachers, scanned.source.classes(), order.size, &engine, ui)?;
+    let size = teachers[0].network.shape.size;
     let settings = Settings {
         distill: order.method.name.to_owned(),
         ipc: order.ipc,
         size,
         seed: order.seed,
-        teacher: teacher.name.clone(),
+        teacher: names(teachers.iter().map(|teacher| &teacher.name)),
         precision: engine.precision_name().to_owned(),
         tuned: order.method.tuned(&order.tuning, size)?,
     };
     run.keep_settings(&settings.to_toml())?;
-    pictures(&settings, (&teacher, engine), scanned, run, ui)?;
+    pictures(&settings, (&teachers, engine), scanned, run, ui)?;
     let manifest = write(order, &settings, scanned, run, ui)?;
     Ok(Distilled { manifest, seconds: staging::seconds(&run.dir)? })
 }
@@ -152,23 +152,22 @@ pub fn cost(out: &Path) -> Result<f64> {
 /// Makes the pictures of the working folder.
 fn pictures(
     settings: &Settings,
-    (teacher, engine): (&Opened, Engine),
+    (teachers, engine): (&[Opened], Engine),
     scanned: &Scanned,
     run: &Run,
     ui: &Ui,
 ) -> Result<()> {
-    let normalise = teacher.constants.unwrap_or(IMAGENET);
-    let (network, columns, seed) = (&teacher.network, &teacher.columns[..], settings.seed);
+    let seed = settings.seed;
     match &settings.tuned {
         Tuned::Recover { way, block, rounding, recover } => {
             let classes = scanned.source.classes().len() as u32;
             let blocks = blocks::blocks(way.batching, classes, settings.ipc, *block);
             let (method, spec, rounding) = (&settings.distill, *recover, *rounding);
-            let mover = Mover { method, way: *way, spec, network, columns, normalise, rounding, seed, engine };
+            let mover = Mover { method, way: *way, spec, teachers, rounding, seed, engine };
             mover.finish(&blocks, scanned, run, ui)
         }
         Tuned::Crops { crops } => {
-            let picker = Picker { spec: *crops, network, columns, normalise, seed, engine };
+            let picker = Picker { spec: *crops, teacher: &teachers[0], seed, engine };
             picker.finish(settings.ipc, scanned, &Staging::of(run), ui)
         }
     }

@@ -88,6 +88,20 @@ impl Distillation {
         Ok(())
     }
 
+    /// Refuses more teachers than it asks.
+    ///
+    /// # Errors
+    /// For several, where it asks one.
+    pub(crate) fn check_teachers(&self, count: usize) -> Result<()> {
+        if count > 1 && !self.takes_several() {
+            return Err(usage(
+                format!("`{}` asks one teacher, and {count} are given", self.name),
+                "give one --teacher, or choose gvbsm, which asks several in turn",
+            ));
+        }
+        Ok(())
+    }
+
     /// The method for images of `size` px.
     ///
     /// # Errors

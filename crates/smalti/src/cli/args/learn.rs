@@ -1,7 +1,9 @@
 //! Flags of the commands that train, teach and observe.
 
 use super::{Columns, FormatName, Machine, SplitName};
+use crate::error::usage;
 use crate::teachers::{SoftSource, TeacherFile};
+use anyhow::Result;
 use clap::Args;
 use std::path::PathBuf;
 
@@ -73,37 +75,57 @@ pub struct Train {
 
 impl Train {
     /// Where soft labels come from.
-    pub fn soft_source(&self) -> SoftSource {
-        match (&self.teacher.teacher, &self.labels) {
-            (Some(_), _) => SoftSource::Teacher(self.teacher.file()),
-            (None, Some(dir)) => SoftSource::Stored(dir.clone()),
-            (None, None) => SoftSource::None,
-        }
+    ///
+    /// # Errors
+    /// As [`Teacher::files`].
+    pub fn soft_source(&self) -> Result<SoftSource> {
+        Ok(match (&self.teacher.teacher[..], &self.labels) {
+            ([_, ..], _) => SoftSource::Teacher(self.teacher.files()?),
+            ([], Some(dir)) => SoftSource::Stored(dir.clone()),
+            ([], None) => SoftSource::None,
+        })
     }
 }
 
-/// The network that soft labels come from.
+/// The networks that soft labels come from.
 #[derive(Debug, Args)]
 pub struct Teacher {
-    /// A network's weights (safetensors), as `smalti train --save` writes them
+    /// A network's weights (safetensors), as `smalti train --save` writes them; may be given again: several speak as one, and `distill gvbsm` asks them in turn
     #[arg(long, value_name = "FILE", help_heading = "Soft labels")]
-    pub teacher: Option<PathBuf>,
-    /// Its network, where the file does not say it
+    pub teacher: Vec<PathBuf>,
+    /// Its network, where the file does not say it; one for all teachers, or one for each
     #[arg(long, value_name = "NAME", help_heading = "Soft labels")]
-    pub teacher_network: Option<String>,
-    /// Its classes in the order of its logits, one a line, where the file does not say them
+    pub teacher_network: Vec<String>,
+    /// Its classes in the order of its logits, one a line, where the file does not say them; one for all teachers, or one for each
     #[arg(long, value_name = "FILE", help_heading = "Soft labels")]
-    pub teacher_classes: Option<PathBuf>,
+    pub teacher_classes: Vec<PathBuf>,
 }
 
 impl Teacher {
-    /// The checkpoint; of an empty path where none was given.
-    pub fn file(&self) -> TeacherFile {
-        TeacherFile {
-            path: self.teacher.clone().unwrap_or_default(),
-            network: self.teacher_network.clone(),
-            classes: self.teacher_classes.clone(),
-        }
+    /// The checkpoints.
+    ///
+    /// # Errors
+    /// When what they do not say themselves is given for some of them.
+    pub fn files(&self) -> Result<Vec<TeacherFile>> {
+        let count = self.teacher.len();
+        let networks = each("--teacher-network", &self.teacher_network, count)?;
+        let classes = each("--teacher-classes", &self.teacher_classes, count)?;
+        let file =
+            |((path, network), classes): ((&PathBuf, _), _)| TeacherFile { path: path.clone(), network, classes };
+        Ok(self.teacher.iter().zip(networks).zip(classes).map(file).collect())
+    }
+}
+
+/// One of `given` for each of `count` teachers: its own, or the only one there is.
+fn each<T: Clone>(flag: &str, given: &[T], count: usize) -> Result<Vec<Option<T>>> {
+    match given {
+        [] => Ok(vec![None; count]),
+        [one] => Ok(vec![Some(one.clone()); count]),
+        several if several.len() == count => Ok(several.iter().cloned().map(Some).collect()),
+        several => Err(usage(
+            format!("{flag} is given {} times for {count} teachers", several.len()),
+            "give it once, or once for each --teacher in their order",
+        )),
     }
 }
 
@@ -163,7 +185,7 @@ pub struct Relabel {
 #[derive(Debug, Args)]
 #[command(group = clap::ArgGroup::new("model").arg("teacher").required(true))]
 pub struct Distill {
-    /// sre2l, cda, lpld, dwa or rded; `smalti methods` lists them with their papers
+    /// sre2l, cda, gvbsm, lpld, dwa or rded; `smalti methods` lists them with their papers
     #[arg(value_name = "METHOD")]
     pub method: String,
     /// Image folder, Parquet or tar file, or folder of such files
