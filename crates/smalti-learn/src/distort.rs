@@ -19,6 +19,8 @@ pub enum Distort {
     Dsa,
     /// A square of half the side at a random place becomes the mean colour.
     Cutout,
+    /// Moved by up to an eighth of the side on black ground, and flipped.
+    Padded,
 }
 
 /// One row of the list.
@@ -54,6 +56,12 @@ pub const DISTORTS: &[DistortInfo] = &[
         about: "a square of half the side becomes the mean colour, at any place, also partly outside",
         paper: "arXiv 1708.04552",
     },
+    DistortInfo {
+        distort: Distort::Padded,
+        name: "padded",
+        about: "moved by up to an eighth of the side each way on black ground, and flipped: the padded crop of CIFAR recipes, with `--augment none`",
+        paper: "arXiv 1512.03385; torchvision's RandomCrop(32, padding=4) and RandomHorizontalFlip",
+    },
 ];
 
 impl Distort {
@@ -75,6 +83,7 @@ impl Distort {
         let distorted = match self {
             Distort::None => return batch.shallow_clone(),
             Distort::Cutout => hole(&plain(), &draws.each(|stream| centre(side, stream))),
+            Distort::Padded => padded(&plain(), &draws, normalise),
             Distort::Jitter => jitter(&plain(), &draws, normalise),
             Distort::Dsa => match Stream::new(seed, Stage::Distort, u32::MAX, step).below(6) {
                 0 => colour(&plain(), &draws.each(|stream| [stream.uniform(), stream.uniform(), stream.uniform()])),
@@ -143,6 +152,18 @@ fn shift(x: &Tensor, [rows, columns]: &[Tensor; 2]) -> Tensor {
     moved * inside.to_kind(Kind::Float)
 }
 
+/// Zeros come in where black is 0.
+fn padded(x: &Tensor, draws: &Draws, normalise: &Normalise) -> Tensor {
+    let side = x.size()[3];
+    let [rows, columns, flipped] = draws.each(|stream| {
+        let [row, column] = offsets(side, stream);
+        [row, column, f64::from(stream.below(2))]
+    });
+    let (mean, std) = normalise.tensors(x.device());
+    let black = -mean / std;
+    flip(&(shift(&(x - &black), &[rows, columns]) + black), &[flipped])
+}
+
 /// Row and column of the middle of a hole of half the side.
 fn centre(side: i64, stream: &mut Stream) -> [f64; 2] {
     let hole = (side as f64 * 0.5 + 0.5) as u32;
@@ -195,8 +216,7 @@ const SPREADS: [f64; 3] = [0.2175, 0.0188, 0.0045];
 const AXES: [[f64; 3]; 3] = [[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]];
 
 fn jitter(x: &Tensor, draws: &Draws, normalise: &Normalise) -> Tensor {
-    let constants = |values: [f32; 3]| Tensor::from_slice(&values).reshape([1, 3, 1, 1]).to_device(x.device());
-    let (mean, std) = (constants(normalise.mean), constants(normalise.std));
+    let (mean, std) = normalise.tensors(x.device());
     let [b, c, s, order, red, green, blue] = draws.each(|stream| {
         let mut amount = || 0.8 * stream.uniform() - 0.4;
         let [b, c, s] = [amount(), amount(), amount()];

@@ -292,6 +292,18 @@ pub const PROTOCOLS: &[Protocol] = &[
         ..HARD
     },
     Protocol {
+        name: "squeeze-small",
+        about: "the network whose statistics distillation matches, as SRe2L trains it at 32 px: 200 epochs of SGD; --student resnet18-small is its network",
+        paper: "arXiv 2306.13092, its CIFAR-100 code",
+        optimiser: OptimiserSpec::Sgd { learning_rate: 0.1, momentum: 0.9, weight_decay: 5e-4 },
+        batch: Batch::Fixed(128),
+        length: Duration::Fixed(Length::Epochs(200)),
+        augment: Augment::None,
+        distort: Distort::Padded,
+        fit: Fit::Whole,
+        ..HARD
+    },
+    Protocol {
         name: "tiny-soft",
         about: "soft labels at 64 px as SRe2L, LPLD and DWA train on Tiny-ImageNet: SGD with warm-up, KL times T², no mixing",
         paper: "arXiv 2306.13092, its Tiny-ImageNet code; LPLD and DWA take batch 64, DWA 200 epochs",

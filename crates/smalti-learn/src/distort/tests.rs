@@ -96,3 +96,27 @@ fn jitter_stays_within_its_bounds() {
     let (low, high) = (red.min().double_value(&[]), red.max().double_value(&[]));
     assert!(low > 0.485 * 0.6 - 0.1 && high < 0.485 * 1.4 + 0.1 && high - low > 0.2, "{low} {high}");
 }
+
+/// Each view is one of the 18 crops of 8 x 8 from a picture of 10 x 10 with a border of black, mirrored or not, and all of them are drawn.
+#[test]
+fn padded_views_are_crops_of_a_picture_with_a_black_border() {
+    let pixels = Tensor::arange(3 * 64, (Kind::Float, Device::Cpu)).reshape([1, 3, 8, 8]) / 200.0;
+    let (mean, std) = IMAGENET.tensors(Device::Cpu);
+    let normal = |x: &Tensor| (x - &mean) / &std;
+    let bordered = pixels.constant_pad_nd([1, 1, 1, 1]);
+    let mut crops = Vec::new();
+    for (row, column) in (0..3).flat_map(|row| (0..3).map(move |column| (row, column))) {
+        let crop = normal(&bordered.narrow(2, row, 8).narrow(3, column, 8));
+        crops.extend([crop.shallow_clone(), crop.flip([3])]);
+    }
+    let items: Vec<Item> = (0..300).map(|epoch| Item { index: 4, epoch }).collect();
+    let batch = normal(&pixels).expand([300, 3, 8, 8], false).contiguous();
+    let views = Distort::Padded.apply(&batch, &items, &IMAGENET, 1, 0);
+    let mut drawn = vec![0; crops.len()];
+    for view in 0..300 {
+        let view = views.narrow(0, view, 1);
+        let is = |crop: &Tensor| (crop - &view).abs().max().double_value(&[]) < 1e-5;
+        drawn[crops.iter().position(is).expect("it is one of them")] += 1;
+    }
+    assert!(drawn.iter().all(|&times| times > 0), "{drawn:?}");
+}

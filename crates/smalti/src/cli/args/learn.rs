@@ -49,7 +49,7 @@ pub struct Train {
     /// Smallest area of a crop, as a part of its tile or image [default: the protocol's]
     #[arg(long, value_name = "PART", help_heading = "Training")]
     pub crop_min: Option<f64>,
-    /// What happens to a view after crop and flip: none, jitter, dsa, cutout [default: the protocol's]
+    /// What happens to a view after crop and flip: none, jitter, dsa, cutout, padded [default: the protocol's]
     #[arg(long, value_name = "HOW", help_heading = "Training")]
     pub distort: Option<String>,
     /// How the images of a step are mixed: none, cutmix, mixup [default: the protocol's]
@@ -162,7 +162,7 @@ pub struct Relabel {
     /// Smallest area of a crop, as a part of its tile or image [default: the protocol's]
     #[arg(long, value_name = "PART", help_heading = "Training")]
     pub crop_min: Option<f64>,
-    /// What happens to a view after crop and flip: none, jitter, dsa, cutout [default: the protocol's]
+    /// What happens to a view after crop and flip: none, jitter, dsa, cutout, padded [default: the protocol's]
     #[arg(long, value_name = "HOW", help_heading = "Training")]
     pub distort: Option<String>,
     /// How the images of a step are mixed: none, cutmix, mixup [default: the protocol's]
