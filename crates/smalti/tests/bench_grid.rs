@@ -118,7 +118,19 @@ fn distilled_sets_are_rows_beside_the_others() {
         + "[[backbone]]\ntrain = { student = \"convnet-1/8\", protocol = \"small\", images-seen = 60, batch = 20 }\n";
     let (recipe, out) = (dir.path().join("grid.toml"), dir.path().join("out"));
     std::fs::write(&recipe, text).expect("written");
+    let (forecast, _) = run(["bench", arg(&recipe), "--out", arg(&out), "--dry-run", "--quiet"], 0);
+    // Three classes, one image of each, three steps.
+    for words in [
+        "and the teacher convnet-2/8",
+        "and the backbone-1 convnet-1/8",
+        "1 set by lpld: 9 images",
+        "1 set by gvbsm: 9 images",
+    ] {
+        assert!(forecast.contains(words), "{words}: {forecast}");
+    }
     run(["bench", arg(&recipe), "--out", arg(&out), "--quiet"], 0);
+    let (forecast, _) = run(["bench", arg(&recipe), "--out", arg(&out), "--dry-run", "--quiet"], 0);
+    assert!(!forecast.contains("set by") && !forecast.contains("and the"), "all is there: {forecast}");
     let cells = cells(&out);
     let of = |method: &str| cells.iter().filter(|cell| cell["method"] == method).collect::<Vec<_>>();
     assert_eq!((of("lpld").len(), of("rded").len(), of("gvbsm").len(), cells.len()), (2, 2, 2, 9));

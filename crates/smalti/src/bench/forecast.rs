@@ -1,6 +1,7 @@
 //! What a recipe will take: cells, steps, bytes, and the time that a short warm-up on this machine foretells.
 
 use super::cells;
+use super::making::{Making, makings};
 use super::plan::{ALL, Plan, Row};
 use crate::students::{SetFacts, Training};
 use crate::ui::Ui;
@@ -67,11 +68,13 @@ impl Forecast {
     }
 }
 
-/// All of them, and the proxies.
+/// All of them, and what comes before them.
 #[derive(Debug, Clone, Serialize)]
 pub struct Forecasts {
     /// Students.
     pub students: Vec<Forecast>,
+    /// Teachers and distilled sets that are to be made.
+    pub makings: Vec<Making>,
     /// Proxies to train at most, images that one sees, and images per second.
     pub proxies: Option<(u64, u64, f64)>,
     /// Number format and threads of the warm-up.
@@ -121,7 +124,8 @@ pub fn forecast(plan: &Plan, out: &Path, engine: &Engine, ui: &Ui) -> Result<For
         });
     }
     let machine = format!("{}, {} threads", engine.precision_name(), engine.threads);
-    Ok(Forecasts { students, proxies: proxies(plan, (classes, images), engine, ui)?, machine })
+    let makings = makings(plan, out, (classes, images), engine, ui)?;
+    Ok(Forecasts { students, makings, proxies: proxies(plan, (classes, images), engine, ui)?, machine })
 }
 
 /// Classes and training images.
@@ -163,7 +167,7 @@ fn proxies(
 }
 
 /// Training images per second: one step to warm up, then steps for about [`WARM_UP`] seconds.
-fn rate(training: &Training, size: u32, classes: usize, engine: &Engine) -> Result<f64> {
+pub(super) fn rate(training: &Training, size: u32, classes: usize, engine: &Engine) -> Result<f64> {
     let facts = SetFacts { images: usize::MAX >> 8, classes, grid: 1, size };
     let batch = training.batch_of(facts).min(64) as usize;
     let store = noise(batch.max(2), size);

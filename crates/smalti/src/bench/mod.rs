@@ -16,6 +16,7 @@ pub mod cells;
 mod evidence;
 pub mod forecast;
 pub mod lab;
+pub mod making;
 pub mod page;
 mod pins;
 pub mod plan;

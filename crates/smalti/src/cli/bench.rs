@@ -77,6 +77,16 @@ fn forecast_text(plan: &Plan, found: &Forecasts) -> String {
     let rows: Vec<Vec<String>> = found.students.iter().map(row).collect();
     let mut text = markdown_table(&heads, &rows);
     let mut total: f64 = found.students.iter().map(Forecast::seconds).sum();
+    for making in &found.makings {
+        total += making.seconds();
+        text.push_str(&format!(
+            "\nand {}: {} images at {:.0} a second: {}\n",
+            making.what,
+            thousands(making.images),
+            making.images_per_second,
+            seconds(making.seconds())
+        ));
+    }
     if let Some((proxies, seen, rate)) = found.proxies {
         let time = (proxies * seen) as f64 / rate;
         total += time;

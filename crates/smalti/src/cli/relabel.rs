@@ -3,7 +3,6 @@
 use super::{Done, Form, args, print, print_json};
 use crate::report::words::bytes;
 use crate::sources::{TrainSet, budget};
-use crate::students::TrainingRecipe;
 use crate::teachers::{Ready, Relabel, SoftSource};
 use crate::ui::{Ui, count};
 use anyhow::Result;
@@ -29,18 +28,7 @@ struct Written {
 }
 
 pub(super) fn run(args: &args::Relabel, form: Form, ui: &Ui) -> Result<Done> {
-    let recipe = TrainingRecipe {
-        protocol: Some(args.protocol.clone()),
-        augment: args.augment.clone(),
-        images_seen: args.images_seen,
-        epochs: args.epochs,
-        batch: args.batch,
-        crop_min: args.crop_min,
-        distort: args.distort.clone(),
-        mix: args.mix.clone(),
-        ..TrainingRecipe::default()
-    };
-    let training = recipe.settle()?;
+    let training = args.steps.recipe(Some(&args.protocol)).settle()?;
     let set = TrainSet::open(&args.dir, &args.columns.options(), args.size, ui)?;
     let engine = Engine::start(args.machine.precision.into(), args.machine.threads)?;
     let Ready::Teacher(known) = SoftSource::Teacher(args.teacher.files()?).open(&training, &set, &engine, ui)? else {

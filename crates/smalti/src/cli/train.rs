@@ -55,18 +55,8 @@ pub(super) fn run(args: &args::Train, form: Form, ui: &Ui) -> Result<Done> {
 }
 
 fn recipe(args: &args::Train) -> TrainingRecipe {
-    TrainingRecipe {
-        student: args.student.clone(),
-        protocol: args.protocol.clone(),
-        augment: args.augment.clone(),
-        images_seen: args.images_seen,
-        epochs: args.epochs,
-        batch: args.batch,
-        learning_rate: args.learning_rate,
-        crop_min: args.crop_min,
-        distort: args.distort.clone(),
-        mix: args.mix.clone(),
-    }
+    let plain = args.steps.recipe(args.protocol.as_ref());
+    TrainingRecipe { student: args.student.clone(), learning_rate: args.learning_rate, ..plain }
 }
 
 fn open_test(args: &args::Train, train: &TrainSet, ui: &Ui) -> Result<TestSet> {

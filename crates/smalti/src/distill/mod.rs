@@ -8,6 +8,7 @@
 
 mod blocks;
 mod crops;
+pub mod effort;
 pub mod list;
 mod staging;
 mod tuning;

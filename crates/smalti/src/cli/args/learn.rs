@@ -2,6 +2,7 @@
 
 use super::{Columns, FormatName, Machine, SplitName};
 use crate::error::usage;
+use crate::students::TrainingRecipe;
 use crate::teachers::{SoftSource, TeacherFile};
 use anyhow::Result;
 use clap::Args;
@@ -31,30 +32,11 @@ pub struct Train {
     /// Named settings; `smalti methods` prints them in full [default: hard]
     #[arg(long, value_name = "NAME", help_heading = "Training")]
     pub protocol: Option<String>,
-    /// What a step sees: constrained (inside one tile), standard (anywhere), shuffled (tiles rearranged), none [default: the protocol's]
-    #[arg(long, value_name = "HOW", help_heading = "Training")]
-    pub augment: Option<String>,
-    /// Images to train on in all, repeats counted [default: the protocol's]
-    #[arg(long, value_name = "N", help_heading = "Training")]
-    pub images_seen: Option<u64>,
-    /// Passes over the set, instead of --images-seen
-    #[arg(long, value_name = "N", help_heading = "Training")]
-    pub epochs: Option<u32>,
-    /// Images per step [default: the protocol's]
-    #[arg(long, value_name = "N", help_heading = "Training")]
-    pub batch: Option<u32>,
+    #[command(flatten)]
+    pub steps: Steps,
     /// Peak learning rate [default: the protocol's]
     #[arg(long, value_name = "RATE", help_heading = "Training")]
     pub learning_rate: Option<f64>,
-    /// Smallest area of a crop, as a part of its tile or image [default: the protocol's]
-    #[arg(long, value_name = "PART", help_heading = "Training")]
-    pub crop_min: Option<f64>,
-    /// What happens to a view after crop and flip: none, jitter, dsa, cutout, padded [default: the protocol's]
-    #[arg(long, value_name = "HOW", help_heading = "Training")]
-    pub distort: Option<String>,
-    /// How the images of a step are mixed: none, cutmix, mixup [default: the protocol's]
-    #[arg(long, value_name = "HOW", help_heading = "Training")]
-    pub mix: Option<String>,
     #[command(flatten)]
     pub teacher: Teacher,
     /// Learn from labels that `smalti relabel` stored
@@ -71,6 +53,50 @@ pub struct Train {
     pub save: Option<PathBuf>,
     #[command(flatten)]
     pub machine: Machine,
+}
+
+/// What steps see, and how many there are; none where the protocol says it.
+#[derive(Debug, Args)]
+pub struct Steps {
+    /// What a step sees: constrained (inside one tile), standard (anywhere), shuffled (tiles rearranged), factor (one whole tile), none [default: the
+    /// protocol's]
+    #[arg(long, value_name = "HOW", help_heading = "Training")]
+    pub augment: Option<String>,
+    /// Images to train on in all, repeats counted [default: the protocol's]
+    #[arg(long, value_name = "N", help_heading = "Training")]
+    pub images_seen: Option<u64>,
+    /// Passes over the set, instead of --images-seen
+    #[arg(long, value_name = "N", help_heading = "Training")]
+    pub epochs: Option<u32>,
+    /// Images per step [default: the protocol's]
+    #[arg(long, value_name = "N", help_heading = "Training")]
+    pub batch: Option<u32>,
+    /// Smallest area of a crop, as a part of its tile or image [default: the protocol's]
+    #[arg(long, value_name = "PART", help_heading = "Training")]
+    pub crop_min: Option<f64>,
+    /// What happens to a view after crop and flip: none, jitter, dsa, cutout, padded [default: the protocol's]
+    #[arg(long, value_name = "HOW", help_heading = "Training")]
+    pub distort: Option<String>,
+    /// How the images of a step are mixed: none, cutmix, mixup [default: the protocol's]
+    #[arg(long, value_name = "HOW", help_heading = "Training")]
+    pub mix: Option<String>,
+}
+
+impl Steps {
+    /// As a recipe under a protocol.
+    pub fn recipe(&self, protocol: Option<&String>) -> TrainingRecipe {
+        TrainingRecipe {
+            protocol: protocol.cloned(),
+            augment: self.augment.clone(),
+            images_seen: self.images_seen,
+            epochs: self.epochs,
+            batch: self.batch,
+            crop_min: self.crop_min,
+            distort: self.distort.clone(),
+            mix: self.mix.clone(),
+            ..TrainingRecipe::default()
+        }
+    }
 }
 
 impl Train {
@@ -147,27 +173,8 @@ pub struct Relabel {
     /// How students will be trained; `smalti methods` prints it in full
     #[arg(long, value_name = "NAME", default_value = "soft", help_heading = "Training")]
     pub protocol: String,
-    /// What a step sees [default: the protocol's]
-    #[arg(long, value_name = "HOW", help_heading = "Training")]
-    pub augment: Option<String>,
-    /// Images to train on in all, repeats counted [default: the protocol's]
-    #[arg(long, value_name = "N", help_heading = "Training")]
-    pub images_seen: Option<u64>,
-    /// Passes over the set, instead of --images-seen
-    #[arg(long, value_name = "N", help_heading = "Training")]
-    pub epochs: Option<u32>,
-    /// Images per step [default: the protocol's]
-    #[arg(long, value_name = "N", help_heading = "Training")]
-    pub batch: Option<u32>,
-    /// Smallest area of a crop, as a part of its tile or image [default: the protocol's]
-    #[arg(long, value_name = "PART", help_heading = "Training")]
-    pub crop_min: Option<f64>,
-    /// What happens to a view after crop and flip: none, jitter, dsa, cutout, padded [default: the protocol's]
-    #[arg(long, value_name = "HOW", help_heading = "Training")]
-    pub distort: Option<String>,
-    /// How the images of a step are mixed: none, cutmix, mixup [default: the protocol's]
-    #[arg(long, value_name = "HOW", help_heading = "Training")]
-    pub mix: Option<String>,
+    #[command(flatten)]
+    pub steps: Steps,
     /// Part of the labels that is kept; students draw from them [0.025 is LPLD's 40x]
     #[arg(long, value_name = "PART", default_value_t = 1.0, help_heading = "Soft labels")]
     pub keep: f64,

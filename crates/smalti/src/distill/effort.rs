@@ -1,0 +1,74 @@
+//! What making a set will take: image steps, and how many a second this machine does.
+
+use super::list::Distillation;
+use super::tuning::{Tuned, Tuning};
+use anyhow::Result;
+use smalti_data::Rgb;
+use smalti_data::mosaic::Layout;
+use smalti_data::store::ImageStore;
+use smalti_learn::batch::IMAGENET;
+use smalti_learn::engine::Engine;
+use smalti_learn::nets::{Network, Shape};
+use smalti_learn::recover::{Backbone, Batch, RecoverSpec, Targets, recover};
+use std::time::Instant;
+
+/// Images that are moved together in a warm-up.
+const TOGETHER: usize = 50;
+/// Seconds that it may take, about.
+const WARM_UP: f64 = 2.0;
+
+/// Image steps of a set; none where no pixel is moved.
+///
+/// # Errors
+/// As making the set.
+pub fn image_steps(
+    method: &Distillation,
+    tuning: &Tuning,
+    (ipc, classes): (u32, usize),
+    size: u32,
+) -> Result<Option<u64>> {
+    Ok(match method.tuned(tuning, size)? {
+        Tuned::Recover { recover, .. } => Some(u64::from(ipc) * classes as u64 * u64::from(recover.iterations)),
+        Tuned::Crops { .. } => None,
+    })
+}
+
+/// Image steps a second of moving noise under untrained networks of these names; none where no pixel is moved.
+///
+/// # Errors
+/// For an unknown network, or one without statistics to match.
+pub fn rate(
+    method: &Distillation,
+    tuning: &Tuning,
+    networks: &[&str],
+    shape: Shape,
+    engine: &Engine,
+) -> Result<Option<f64>> {
+    let Tuned::Recover { recover: spec, .. } = method.tuned(tuning, shape.size)? else { return Ok(None) };
+    let networks: Vec<Network> =
+        networks.iter().map(|name| Network::new(name, shape, 1, engine)).collect::<smalti_learn::Result<_>>()?;
+    let grey = (Rgb::filled(shape.size, shape.size, [128; 3]), 0);
+    let store = ImageStore::from_images(&[grey], &Layout { grid: 1, size: shape.size });
+    let target = |network| match &spec.generalised {
+        None => Ok(Targets::running(network)),
+        Some(more) => {
+            Targets::with_convolutions(network, &store, (spec.look.crop, more), &IMAGENET, (0, engine), &|_| ())
+        }
+    };
+    let targets: Vec<Targets> = networks.iter().map(target).collect::<smalti_learn::Result<_>>()?;
+    let columns: Vec<i64> = (0..shape.classes as i64).collect();
+    let of = |(network, targets)| Backbone { network, targets, columns: &columns, constants: IMAGENET };
+    let backbones: Vec<Backbone> = networks.iter().zip(&targets).map(of).collect();
+    let labels: Vec<u32> = (0..TOGETHER).map(|image| (image % shape.classes) as u32).collect();
+    let batch = Batch { stage: "warm-up", labels: &labels, start: None, seed: 0, number: 0 };
+    let seconds = |iterations: u32| -> Result<f64> {
+        let start = Instant::now();
+        let spec = RecoverSpec { iterations, nudge: None, ..spec };
+        drop(recover(&backbones, &batch, &spec, engine, &|_| ())?);
+        Ok(start.elapsed().as_secs_f64())
+    };
+    // Each network is asked once before the clock counts.
+    let one = seconds(backbones.len() as u32)? / backbones.len() as f64;
+    let steps = ((WARM_UP / one.max(1e-3)) as u32).clamp(backbones.len() as u32, 50);
+    Ok(Some(f64::from(steps) * TOGETHER as f64 / seconds(steps)?.max(1e-9)))
+}
