@@ -55,6 +55,7 @@ fn make_sets(dir: &Path) -> Manifest {
     let [folder, _parquet] =
         [("folder", OutputFormat::Folder), ("parquet", OutputFormat::Parquet)].map(|(name, format)| {
             let spec = SetSpec {
+                created_by: "smalti compress",
                 name: name.into(),
                 classes: source.classes().to_vec(),
                 ipc: IPC,

@@ -87,6 +87,8 @@ fn every_method_makes_a_set_that_trains_and_repeats() {
         let found: serde_json::Value = serde_json::from_str(&stdout).expect("JSON");
         assert_eq!((found["images"].as_u64(), found["label_bytes"].as_u64()), (Some(6), Some(48)), "{method}");
         run(["verify", arg(&out)], 0);
+        let card = std::fs::read_to_string(out.join("README.md")).expect("written");
+        assert!(card.contains("smalti distill "), "who made it: {card}");
         let again = dir.path().join(format!("{method}-again"));
         made(method, &source, &teacher, &again, &[], 0);
         assert!(pictures(&out) == pictures(&again), "{method}: the same seed gives the same bytes");

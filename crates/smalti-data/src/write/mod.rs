@@ -70,6 +70,8 @@ impl OutputFormat {
 /// Everything about a set that is not in its plan.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SetSpec {
+    /// The command that makes it: `smalti compress`.
+    pub created_by: &'static str,
     /// Name of the set, for the card.
     pub name: String,
     /// Class names in class order, as the source has them.
@@ -222,7 +224,7 @@ fn manifest_of(spec: &SetSpec, folders: Vec<String>, images: Vec<ImageEntry>) ->
     Manifest {
         format_version: FORMAT_VERSION,
         smalti_version: env!("CARGO_PKG_VERSION").to_owned(),
-        created_by: "smalti compress".to_owned(),
+        created_by: spec.created_by.to_owned(),
         name: spec.name.clone(),
         classes: spec.classes.clone(),
         folders,

@@ -39,6 +39,7 @@ impl Given {
             (0..).zip(images).map(move |(index, samples)| PlannedImage { class_id, index, samples })
         };
         let spec = SetSpec {
+            created_by: "smalti compress",
             name: "test".into(),
             classes: self.source.classes().to_vec(),
             ipc,

@@ -196,6 +196,7 @@ fn write(order: &Order, settings: &Settings, scanned: &Scanned, run: &Run, ui: &
     let found = Samples { classes: scanned.samples.classes.clone(), ..scan::scan(&pictures, &|_| ())? };
     let (samples, layout) = (&scanned.samples, settings.layout()?);
     let spec = SetSpec {
+        created_by: "smalti distill",
         name: format!("{}-ipc{}", settings.distill, settings.ipc),
         classes: samples.classes.clone(),
         ipc: settings.ipc,

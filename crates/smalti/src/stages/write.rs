@@ -31,6 +31,7 @@ pub fn write(
     let end = settings.hard_end.map(|end| if end == HardEnd::High { "high" } else { "low" });
     method.extend(end.map(|end| ("hard end of the metric".to_owned(), end.to_owned())));
     let spec = SetSpec {
+        created_by: "smalti compress",
         name: settings.name.clone(),
         classes: samples.classes.clone(),
         ipc: settings.ipc,
