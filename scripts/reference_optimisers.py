@@ -1,9 +1,10 @@
-"""Writes crates/smalti-learn/tests/golden/optimisers.json: twenty steps of torch.optim.AdamW and SGD on given gradients.
+"""Writes crates/smalti-learn/tests/golden/optimisers.json and muon.json: twenty steps of torch.optim.AdamW, SGD and Muon on given gradients.
 
     .venv/bin/python scripts/reference_optimisers.py
 
 The parameters are those of convnet-1/1-bn for 2 classes of 2 px, so that the test drives the optimiser through a real network and
-its decay groups: AdamW decays weights of more than one dimension and nothing else, SGD everything.
+its decay groups: AdamW decays weights of more than one dimension and nothing else, SGD everything. Muon has a network of two convolutions, which it updates
+as matrices; AdamW has the rest. torch.optim.Muon rounds to bf16 inside, which is left out here.
 """
 import json
 import math
@@ -20,6 +21,19 @@ SHAPES = {
     "classifier.bias": [2],
 }
 STEPS = 20
+# Of convnet-2/3-bn for 2 classes of 4 px.
+TWO = {
+    "features.0.weight": [3, 3, 3, 3],
+    "features.0.bias": [3],
+    "features.1.weight": [3],
+    "features.1.bias": [3],
+    "features.4.weight": [3, 3, 3, 3],
+    "features.4.bias": [3],
+    "features.5.weight": [3],
+    "features.5.bias": [3],
+    "classifier.weight": [2, 3],
+    "classifier.bias": [2],
+}
 
 
 def numbers(tensors):
@@ -36,6 +50,32 @@ def adamw(params):
 
 def sgd(params):
     return torch.optim.SGD(params.values(), lr=1e-1, momentum=0.9, weight_decay=1e-2)
+
+
+class Muon:
+    """torch.optim.Muon for the convolutions as matrices, AdamW for the rest."""
+
+    def __init__(self, params):
+        self.convolutions = [value for name, value in params.items() if value.dim() == 4]
+        self.matrices = [torch.nn.Parameter(value.detach().flatten(1)) for value in self.convolutions]
+        muon = torch.optim.Muon(
+            self.matrices, lr=0.1, weight_decay=0.1, momentum=0.95, adjust_lr_fn="match_rms_adamw"
+        )
+        rest = {name: value for name, value in params.items() if value.dim() != 4}
+        self.both = [muon, adamw(rest)]
+        self.param_groups = [group for one in self.both for group in one.param_groups]
+
+    def step(self):
+        for matrix, value in zip(self.matrices, self.convolutions):
+            matrix.grad = value.grad.flatten(1)
+        whole = torch.Tensor.bfloat16
+        torch.Tensor.bfloat16 = torch.Tensor.clone
+        for one in self.both:
+            one.step()
+        torch.Tensor.bfloat16 = whole
+        with torch.no_grad():
+            for matrix, value in zip(self.matrices, self.convolutions):
+                value.copy_(matrix.view_as(value))
 
 
 def follow(build, initial, gradients):
@@ -69,8 +109,22 @@ def main():
         "adamw": {"learning_rate": 0.1, "weight_decay": 0.1, "after": follow(adamw, initial, gradients)},
         "sgd": {"learning_rate": 0.1, "momentum": 0.9, "weight_decay": 0.01, "after": follow(sgd, initial, gradients)},
     }
+    write("optimisers", golden)
+    initial = {name: torch.randn(shape) for name, shape in TWO.items()}
+    gradients = [[torch.randn(s) * 10 ** torch.empty(s).uniform_(-2, 1) for s in TWO.values()] for _ in range(STEPS)]
+    write("muon", {
+        "made_by": "scripts/reference_optimisers.py",
+        "torch": torch.__version__.split("+")[0],
+        "names": list(TWO),
+        "initial": numbers(initial.values()),
+        "gradients": [numbers(row) for row in gradients],
+        "muon": {"learning_rate": 0.1, "momentum": 0.95, "weight_decay": 0.1, "after": follow(Muon, initial, gradients)},
+    })
+
+
+def write(name, golden):
     lines = json.dumps(golden).replace("], [", "],\n[").replace('", "', '",\n"')
-    path = Path(__file__).parent.parent / "crates/smalti-learn/tests/golden/optimisers.json"
+    path = Path(__file__).parent.parent / f"crates/smalti-learn/tests/golden/{name}.json"
     path.write_text(lines + "\n")
 
 

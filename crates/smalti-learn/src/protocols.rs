@@ -217,6 +217,17 @@ const HARD: Protocol = Protocol {
     checks: None,
 };
 
+/// For small sets.
+const SMALL: Protocol = Protocol {
+    name: "small",
+    about: "the benchmark's optimiser scaled to small sets: 30,000 images seen in batches of 50, test images whole",
+    paper: "this project; every row of a table sees the same number of images",
+    batch: Batch::Fixed(50),
+    length: Duration::Fixed(Length::ImagesSeen(30_000)),
+    fit: Fit::Whole,
+    ..HARD
+};
+
 /// RDED's evaluation.
 const RDED: Protocol = Protocol {
     name: "rded",
@@ -243,25 +254,27 @@ pub const PROTOCOLS: &[Protocol] = &[
         labels: KL_20,
         ..HARD
     },
+    SMALL,
     Protocol {
-        name: "small",
-        about: "the benchmark's optimiser scaled to small sets: 30,000 images seen in batches of 50, test images whole",
-        paper: "this project; every row of a table sees the same number of images",
-        batch: Batch::Fixed(50),
-        length: Duration::Fixed(Length::ImagesSeen(30_000)),
-        fit: Fit::Whole,
-        ..HARD
+        name: "small-sgd",
+        about: "`small` with the benchmark's SGD setting",
+        paper: "arXiv 2502.06434 (its code's option for pruning)",
+        optimiser: OptimiserSpec::Sgd { learning_rate: 0.1, momentum: 0.9, weight_decay: 1e-4 },
+        ..SMALL
+    },
+    Protocol {
+        name: "small-muon",
+        about: "`small` with Muon, at AdamW's learning rate",
+        paper: "Jordan et al., Muon (2024); step length of arXiv 2502.16982",
+        optimiser: OptimiserSpec::Muon { learning_rate: 1e-3, momentum: 0.95, weight_decay: 0.01 },
+        ..SMALL
     },
     Protocol {
         name: "small-soft",
         about: "`small` with CutMix and a teacher that sees every batch",
-        paper: "this project; every row of a table sees the same number of images",
-        batch: Batch::Fixed(50),
-        length: Duration::Fixed(Length::ImagesSeen(30_000)),
-        fit: Fit::Whole,
         mix: CUTMIX,
         labels: KL_20,
-        ..HARD
+        ..SMALL
     },
     RDED,
     Protocol {

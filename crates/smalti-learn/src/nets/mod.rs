@@ -146,6 +146,11 @@ impl Network {
         self.taps.listen(hearing, || self.forward(images, Mode::Eval))
     }
 
+    /// The kind of number it computes in.
+    pub(crate) fn kind(&self) -> Kind {
+        self.kind
+    }
+
     /// Number of trainable numbers.
     pub fn size(&self) -> u64 {
         self.params.iter().map(|p| p.tensor.numel() as u64).sum()

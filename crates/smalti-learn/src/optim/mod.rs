@@ -1,12 +1,14 @@
 //! Optimisers over plain f32 slices: one pass per parameter, state in plain vectors.
 
 mod adamw;
+mod muon;
 mod sgd;
 
 pub use adamw::AdamW;
 pub use sgd::Sgd;
 
 use crate::nets::{Network, Param, Role};
+use muon::Muon;
 use tch::{Kind, Tensor};
 
 /// Numbers that one core updates at a time; a parameter longer than this is worth the other cores.
@@ -32,13 +34,24 @@ pub enum OptimiserSpec {
         /// L2 factor, on every parameter.
         weight_decay: f64,
     },
+    /// Muon for the weights of hidden layers, in steps as long as AdamW's; AdamW for all else: the last layer, filters of single channels, biases and norms.
+    Muon {
+        /// Peak learning rate of both.
+        learning_rate: f64,
+        /// Momentum, in Nesterov's form.
+        momentum: f64,
+        /// Decay, as AdamW's.
+        weight_decay: f64,
+    },
 }
 
 impl OptimiserSpec {
     /// The peak learning rate.
     pub fn learning_rate(&self) -> f64 {
         match *self {
-            OptimiserSpec::AdamW { learning_rate, .. } | OptimiserSpec::Sgd { learning_rate, .. } => learning_rate,
+            OptimiserSpec::AdamW { learning_rate, .. }
+            | OptimiserSpec::Sgd { learning_rate, .. }
+            | OptimiserSpec::Muon { learning_rate, .. } => learning_rate,
         }
     }
 
@@ -48,6 +61,9 @@ impl OptimiserSpec {
             OptimiserSpec::AdamW { weight_decay, .. } => OptimiserSpec::AdamW { learning_rate, weight_decay },
             OptimiserSpec::Sgd { momentum, weight_decay, .. } => {
                 OptimiserSpec::Sgd { learning_rate, momentum, weight_decay }
+            }
+            OptimiserSpec::Muon { momentum, weight_decay, .. } => {
+                OptimiserSpec::Muon { learning_rate, momentum, weight_decay }
             }
         }
     }
@@ -74,18 +90,25 @@ pub enum Decay {
 pub struct Optimiser {
     rule: Box<dyn Rule>,
     decay_all: bool,
+    /// For hidden matrices, where they have a rule of their own.
+    muon: Option<Muon>,
 }
 
 impl Optimiser {
     /// Fresh state for `network`.
     pub fn new(spec: &OptimiserSpec, network: &Network) -> Optimiser {
         let sizes: Vec<usize> = network.params().iter().map(|p| p.tensor.numel()).collect();
+        let adamw = |weight_decay| Box::new(AdamW::new(&sizes, weight_decay));
         match *spec {
             OptimiserSpec::AdamW { weight_decay, .. } => {
-                Optimiser { rule: Box::new(AdamW::new(&sizes, weight_decay)), decay_all: false }
+                Optimiser { rule: adamw(weight_decay), decay_all: false, muon: None }
             }
             OptimiserSpec::Sgd { momentum, weight_decay, .. } => {
-                Optimiser { rule: Box::new(Sgd::new(&sizes, momentum, weight_decay)), decay_all: true }
+                Optimiser { rule: Box::new(Sgd::new(&sizes, momentum, weight_decay)), decay_all: true, muon: None }
+            }
+            OptimiserSpec::Muon { momentum, weight_decay, .. } => {
+                let muon = Some(Muon::new(momentum, weight_decay, network.kind()));
+                Optimiser { rule: adamw(weight_decay), decay_all: false, muon }
             }
         }
     }
@@ -94,8 +117,13 @@ impl Optimiser {
     /// their shapes, as [`gradients`] returns them; a parameter whose gradient is undefined stays.
     pub fn step(&mut self, network: &Network, gradients: &[Tensor], learning_rate: f64) {
         self.rule.begin_step();
+        let last = network.params().iter().rposition(|param| param.role == Role::Weight);
         for (index, (param, gradient)) in network.params().iter().zip(gradients).enumerate() {
             if !gradient.defined() {
+                continue;
+            }
+            if let Some(muon) = self.muon.as_mut().filter(|_| Some(index) != last && is_matrix(param)) {
+                muon.update(index, &param.tensor, gradient, learning_rate);
                 continue;
             }
             let decays = if self.decay_all || decayed(param) { Decay::Yes } else { Decay::No };
@@ -126,6 +154,11 @@ pub fn gradients(loss: &Tensor, network: &Network) -> Vec<Tensor> {
 /// The field's grouping (methods as published): weights of more than one dimension are decayed, biases and norms are not.
 fn decayed(param: &Param) -> bool {
     param.role == Role::Weight && param.tensor.dim() > 1
+}
+
+/// Whether a parameter turns several channels into others.
+fn is_matrix(param: &Param) -> bool {
+    decayed(param) && param.tensor.size()[1] > 1
 }
 
 /// `gradient` with the strides of `param`, copied only where they differ.

@@ -80,5 +80,10 @@ fn describe_optimiser(optimiser: OptimiserSpec) -> String {
         OptimiserSpec::Sgd { learning_rate, momentum, weight_decay } => {
             format!("SGD, learning rate {learning_rate}, momentum {momentum}, weight decay {weight_decay}")
         }
+        OptimiserSpec::Muon { learning_rate, momentum, weight_decay } => {
+            format!(
+                "Muon for hidden matrices, momentum {momentum}, in steps as long as AdamW's; AdamW for the rest; learning rate {learning_rate}, weight decay {weight_decay}"
+            )
+        }
     }
 }
