@@ -30,6 +30,7 @@ pub mod recover;
 pub mod schedule;
 pub mod sight;
 pub mod student;
+pub mod teacher;
 pub mod tiles;
 pub mod train;
 

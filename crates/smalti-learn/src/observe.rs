@@ -4,9 +4,9 @@ use crate::batch::{Item, Normalise, Views, label_tensor};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::inference::at_once;
-use crate::labels::Teacher;
 use crate::mix::Mix;
 use crate::sight::Sight;
+use crate::teacher::Teacher;
 use smalti_data::store::ImageStore;
 use tch::Kind;
 

@@ -11,8 +11,9 @@ use smalti_data::tables::soft_labels::{LabelHeader, SoftLabels};
 use smalti_learn::batch::{IMAGENET, Normalise};
 use smalti_learn::checkpoint::{self, Description};
 use smalti_learn::engine::Engine;
-use smalti_learn::labels::{LabelKind, Labels, Replay, Teacher, record};
+use smalti_learn::labels::{LabelKind, Labels, Replay, record};
 use smalti_learn::nets::{Network, Shape, full_name};
+use smalti_learn::teacher::Teacher;
 use smalti_learn::train::step_count;
 use std::path::{Path, PathBuf};
 
