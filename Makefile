@@ -31,6 +31,7 @@ lint: setup
 bench: setup-full build
 	.venv/bin/python benches/train_speed.py
 	.venv/bin/python benches/recover_speed.py
+	.venv/bin/python benches/data_speed.py
 	.venv/bin/python benches/scale.py
 
 setup:
