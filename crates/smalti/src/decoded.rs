@@ -73,7 +73,7 @@ fn key(source: &Source, samples: &Samples, wanted: Wanted) -> String {
     }
     let contents = contents.finalize().to_hex().to_string();
     let profile = format!("{:?}", source.profile());
-    cache::key(&("decoded 1", env!("CARGO_PKG_VERSION"), contents, wanted.layout.size, wanted.fit, profile))
+    cache::key(&("decoded 2", env!("CARGO_PKG_VERSION"), contents, wanted.layout.size, wanted.fit, profile))
 }
 
 /// A cache that cannot take it is a warning, no failure.
