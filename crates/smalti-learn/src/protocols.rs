@@ -317,6 +317,19 @@ pub const PROTOCOLS: &[Protocol] = &[
         ..HARD
     },
     Protocol {
+        name: "squeeze-gvbsm",
+        about: "each of the networks that G-VBSM asks in turn, as it trains them at 32 and 64 px: 50 epochs of SGD at one learning rate, no weight decay",
+        paper: "arXiv 2311.17950, its CIFAR and Tiny-ImageNet code",
+        optimiser: OptimiserSpec::Sgd { learning_rate: 0.05, momentum: 0.9, weight_decay: 0.0 },
+        rate: Rate::Constant,
+        batch: Batch::Fixed(64),
+        length: Duration::Fixed(Length::Epochs(50)),
+        augment: Augment::None,
+        distort: Distort::Padded,
+        fit: Fit::Whole,
+        ..HARD
+    },
+    Protocol {
         name: "tiny-soft",
         about: "soft labels at 64 px as SRe2L, LPLD and DWA train on Tiny-ImageNet: SGD with warm-up, KL times T², no mixing",
         paper: "arXiv 2306.13092, its Tiny-ImageNet code; LPLD and DWA take batch 64, DWA 200 epochs",

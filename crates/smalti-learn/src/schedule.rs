@@ -45,6 +45,8 @@ pub enum Rate {
     },
     /// In a straight line to 0.
     Linear,
+    /// As it begins.
+    Constant,
 }
 
 impl Rate {
@@ -63,6 +65,7 @@ impl Rate {
             }
             Rate::Anew { at, factor } => factor.powi(i32::from(done >= moment(at, all))),
             Rate::Linear => 1.0 - part,
+            Rate::Constant => 1.0,
         }
     }
 
@@ -89,6 +92,7 @@ impl Rate {
                 format!("times {factor} at {} and at {}", percent(first), percent(second))
             }
             Rate::Linear => "in a straight line to 0, no warm-up".to_owned(),
+            Rate::Constant => "constant".to_owned(),
         }
     }
 }

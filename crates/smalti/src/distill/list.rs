@@ -189,7 +189,7 @@ pub const DISTILLATIONS: &[Distillation] = &[
         name: "dwa",
         about: "training images are moved, each batch under weights that were first turned away from it; variances count more",
         paper: "Du et al.: Diversity-Driven Synthesis, NeurIPS 2024 (arXiv 2409.17612); weights are put back after each batch, as the paper says; with --compat \
-                they drift from class block to class block, as in its code",
+                they drift from class block to class block, as in its code; the gradients that its code leaves in the weights are never kept",
         way: Way::Recover(Recovery {
             start: Start::RealImages,
             settings: [nudged(LARGE, 2000, 15, 2.0), nudged(TINY, 2000, 12, 11.0), nudged(SMALL, 1000, 12, 11.0)],
