@@ -36,7 +36,7 @@ def main():
     for folder in asked.sets:
         for count in asked.crops.split(","):
             chosen = asked.work / f"{folder.name}-of-{count}"
-            if not chosen.exists():
+            if not (chosen / "manifest.json").exists():
                 call(asked.smalti, "distill", "rded", folder, "--teacher", asked.teacher, "--ipc", asked.ipc, "--pool", asked.ipc,
                      "--crops", count, "--grid", 1, "--threads", 1, "--out", chosen, "--json", "-q")
             rows = call(asked.smalti, "observe", folder, chosen, "--teacher", asked.teacher, "--crops", ratios, "--views", asked.views,

@@ -3,8 +3,8 @@
     .venv/bin/python scripts/reference_optimisers.py
 
 The parameters are those of convnet-1/1-bn for 2 classes of 2 px, so that the test drives the optimiser through a real network and
-its decay groups: AdamW decays weights of more than one dimension and nothing else, SGD everything. Muon has a network of two convolutions, which it updates
-as matrices; AdamW has the rest. torch.optim.Muon rounds to bf16 inside, which is left out here.
+its decay groups: AdamW decays weights of more than one dimension and nothing else, SGD everything. Muon has a network of two convolutions, the second of
+which it updates as a matrix; AdamW has the rest, as Muon's author says. torch.optim.Muon rounds to bf16 inside, which is left out here.
 """
 import json
 import math
@@ -53,15 +53,16 @@ def sgd(params):
 
 
 class Muon:
-    """torch.optim.Muon for the convolutions as matrices, AdamW for the rest."""
+    """torch.optim.Muon for the convolutions after the first as matrices, AdamW for the rest."""
 
     def __init__(self, params):
-        self.convolutions = [value for name, value in params.items() if value.dim() == 4]
+        self.convolutions = [value for value in params.values() if value.dim() == 4][1:]
+        moved = {id(value) for value in self.convolutions}
         self.matrices = [torch.nn.Parameter(value.detach().flatten(1)) for value in self.convolutions]
         muon = torch.optim.Muon(
             self.matrices, lr=0.1, weight_decay=0.1, momentum=0.95, adjust_lr_fn="match_rms_adamw"
         )
-        rest = {name: value for name, value in params.items() if value.dim() != 4}
+        rest = {name: value for name, value in params.items() if id(value) not in moved}
         self.both = [muon, adamw(rest)]
         self.param_groups = [group for one in self.both for group in one.param_groups]
 

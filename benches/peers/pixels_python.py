@@ -1,6 +1,6 @@
 """Images per second from stored JPEGs to pixels on one core, as torchvision and Pillow do it: the other side of benches/data_speed.py.
 
-    pixels_python.py torchvision|torchvision-decoder|pillow-crops|pillow-tiles FOLDER SECONDS OUT
+    pixels_python.py torchvision|torchvision-decoder|pillow-tiles FOLDER SECONDS OUT
 
 torchvision: PIL's decoder and v2's resized_crop on the picture, as the field's ImageFolder pipelines run it; torchvision-decoder: its own decoder and resized_crop on
 tensors; pillow-tiles: decode, resize, paste and encode. The random box of RandomResizedCrop is given, so that both sides crop alike.

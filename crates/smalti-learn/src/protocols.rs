@@ -295,7 +295,7 @@ pub const PROTOCOLS: &[Protocol] = &[
     Protocol {
         name: "squeeze",
         about: "the network whose statistics distillation matches, as SRe2L trains it at 64 px: 50 epochs of SGD with warm-up; its authors saw worse images after longer",
-        paper: "arXiv 2306.13092, its Tiny-ImageNet code",
+        paper: "arXiv 2306.13092, its Tiny-ImageNet code; pixel constants are ImageNet's here",
         optimiser: OptimiserSpec::Sgd { learning_rate: 0.2, momentum: 0.9, weight_decay: 1e-4 },
         rate: Rate::WarmCosine { start: 0.01, until: 0.1 },
         batch: Batch::Fixed(256),
@@ -307,7 +307,7 @@ pub const PROTOCOLS: &[Protocol] = &[
     Protocol {
         name: "squeeze-small",
         about: "the network whose statistics distillation matches, as SRe2L trains it at 32 px: 200 epochs of SGD; --student resnet18-small is its network",
-        paper: "arXiv 2306.13092, its CIFAR-100 code",
+        paper: "arXiv 2306.13092, its CIFAR-100 code; pixel constants are ImageNet's here",
         optimiser: OptimiserSpec::Sgd { learning_rate: 0.1, momentum: 0.9, weight_decay: 5e-4 },
         batch: Batch::Fixed(128),
         length: Duration::Fixed(Length::Epochs(200)),
@@ -319,7 +319,7 @@ pub const PROTOCOLS: &[Protocol] = &[
     Protocol {
         name: "squeeze-gvbsm",
         about: "each of the networks that G-VBSM asks in turn, as it trains them at 32 and 64 px: 50 epochs of SGD at one learning rate, no weight decay",
-        paper: "arXiv 2311.17950, its CIFAR and Tiny-ImageNet code",
+        paper: "arXiv 2311.17950, its CIFAR and Tiny-ImageNet code; pixel constants are ImageNet's here",
         optimiser: OptimiserSpec::Sgd { learning_rate: 0.05, momentum: 0.9, weight_decay: 0.0 },
         rate: Rate::Constant,
         batch: Batch::Fixed(64),

@@ -206,7 +206,7 @@ impl SoftSource {
     /// Checks the source against the protocol and opens what it names.
     ///
     /// # Errors
-    /// When a soft protocol has no source, or a hard one has; as [`TeacherFile::open`].
+    /// When a soft protocol has no source, or a hard one has; as [`Known::open`].
     pub fn open(&self, training: &Training, set: &TrainSet, engine: &Engine, ui: &Ui) -> Result<Ready> {
         match (training.labels, self) {
             (LabelKind::Hard, SoftSource::None) => Ok(Ready::Hard),

@@ -149,6 +149,23 @@ fn distilled_sets_are_rows_beside_the_others() {
     );
     assert!(inputs.contains("\"backbone-1\": \"convnet-1/8-bn "), "{inputs}");
     assert!(out.join("backbone-1.json").exists(), "what it is worth is on record");
+
+    let text = std::fs::read_to_string(&recipe).expect("written");
+    std::fs::write(&recipe, text.replace("convnet-1/8", "convnet-1/16")).expect("written");
+    let (_, stderr) = run(["bench", arg(&recipe), "--out", arg(&out)], 1);
+    assert!(stderr.contains("a recipe with other settings"), "other networks have looked: {stderr}");
+    let again = text.clone()
+        + text.split_once("[[backbone]]").map(|(_, own)| "[[backbone]]".to_owned() + own).expect("one").as_str();
+    std::fs::write(&recipe, again).expect("written");
+    let (_, stderr) = run(["bench", arg(&recipe), "--out", arg(&out)], 2);
+    assert!(stderr.contains("`[[backbone]]` 2 is the same network as one before it"), "{stderr}");
+
+    std::fs::write(&recipe, &text).expect("written");
+    let file = out.join("cells/random-ipc1-convnet-1_4-bn-small-seed0.json");
+    let cell = std::fs::read_to_string(&file).expect("a cell");
+    std::fs::write(&file, cell.replace("convnet-1/4-bn", "convnet-1")).expect("written");
+    let (_, stderr) = run(["bench", arg(&recipe), "--out", arg(&out)], 1);
+    assert!(stderr.contains("is a cell of convnet-1 under small, not of convnet-1/4-bn under small"), "{stderr}");
 }
 
 /// Tiles and contents of a set made elsewhere are its own: RDED's crops follow its grid, test images in it are pointed out, and it cannot be

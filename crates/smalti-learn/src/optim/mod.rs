@@ -34,7 +34,8 @@ pub enum OptimiserSpec {
         /// L2 factor, on every parameter.
         weight_decay: f64,
     },
-    /// Muon for the weights of hidden layers, in steps as long as AdamW's; AdamW for all else: the last layer, filters of single channels, biases and norms.
+    /// Muon for the weights of hidden layers, in steps as long as AdamW's; AdamW for all else: the first and the last layer, filters
+    /// of single channels, biases and norms.
     Muon {
         /// Peak learning rate of both.
         learning_rate: f64,
@@ -117,12 +118,15 @@ impl Optimiser {
     /// their shapes, as [`gradients`] returns them; a parameter whose gradient is undefined stays.
     pub fn step(&mut self, network: &Network, gradients: &[Tensor], learning_rate: f64) {
         self.rule.begin_step();
-        let last = network.params().iter().rposition(|param| param.role == Role::Weight);
+        let is_weight = |param: &Param| param.role == Role::Weight;
+        let first = network.params().iter().position(is_weight);
+        let last = network.params().iter().rposition(is_weight);
         for (index, (param, gradient)) in network.params().iter().zip(gradients).enumerate() {
             if !gradient.defined() {
                 continue;
             }
-            if let Some(muon) = self.muon.as_mut().filter(|_| Some(index) != last && is_matrix(param)) {
+            let hidden = ![first, last].contains(&Some(index));
+            if let Some(muon) = self.muon.as_mut().filter(|_| hidden && is_matrix(param)) {
                 muon.update(index, &param.tensor, gradient, learning_rate);
                 continue;
             }

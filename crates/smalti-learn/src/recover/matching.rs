@@ -44,14 +44,17 @@ impl Targets {
         let look = Look { crop, jitter: Jitter::Forward { most: 0 } };
         let mut order: Vec<u32> = (0..store.len() as u32).collect();
         Stream::new(seed, Stage::Measure, 0, 0).shuffle(&mut order);
+        let (mean, std) = normalise.tensors(engine.device);
+        let black = -mean / std;
         let mut sums: Vec<[Tensor; 4]> = Vec::new();
         for indices in order.chunks(generalised.measured.max(1) as usize) {
-            let images = plain_batch(store, indices, normalise, engine)?;
+            // The published code pads real images before it normalises them: with black, where synthetic ones get zeros.
+            let images = plain_batch(store, indices, normalise, engine)? - &black;
             let view = |(at, &index): (i64, &u32)| {
                 let stream = Stream::new(seed, Stage::Measure, 1, index.into());
                 View::draw(&look, store.size(), 0.0, stream).of(&images.narrow(0, at, 1))
             };
-            let shown = Tensor::cat(&(0..).zip(indices).map(view).collect::<Vec<_>>(), 0);
+            let shown = Tensor::cat(&(0..).zip(indices).map(view).collect::<Vec<_>>(), 0) + &black;
             let hearing = Hearing::Convolutions { cell: i64::from(generalised.cell), skipped: vec![] };
             let (_, seen) = tch::no_grad(|| network.forward_heard(&shown, hearing));
             let part = indices.len() as f64 / order.len() as f64;

@@ -1,6 +1,7 @@
 //! Cells: one method, budget, student and seed. A finished cell is a file; a rerun reads it and does nothing.
 
 use super::plan::{ALL, Plan, Row};
+use crate::error::failure;
 use crate::report::tensorboard::Scalar;
 use crate::students::Training;
 use anyhow::{Context, Result};
@@ -181,14 +182,32 @@ impl Job<'_> {
     pub fn finished(&self, out: &Path) -> Result<Option<Cell>> {
         let path = self.path(out);
         if path.exists() {
-            return read(&path).map(Some);
+            let cell = read(&path)?;
+            if !self.is_of(&cell) {
+                let (file, own) = (path.display(), &self.training);
+                return Err(failure(
+                    format!(
+                        "`{file}` is a cell of {} under {}, not of {} under {}",
+                        cell.student, cell.protocol, own.student, own.protocol
+                    ),
+                    "their names in files are the same; give one of them another --out",
+                ));
+            }
+            return Ok(Some(cell));
         }
         // Before there were several protocols in a folder, names held none.
         let older = path.to_string_lossy().replace(&format!("-{}-seed", self.training.protocol), "-seed");
         if !Path::new(&older).exists() {
             return Ok(None);
         }
-        Ok(Some(read(Path::new(&older))?).filter(|cell| cell.protocol == self.training.protocol))
+        Ok(Some(read(Path::new(&older))?).filter(|cell| self.is_of(cell)))
+    }
+
+    /// Whether a cell is of this network, protocol and seed. Names of files do not tell: `a-b` and `c` make the same as `a` and `b-c`.
+    fn is_of(&self, cell: &Cell) -> bool {
+        let Job { row, training, ipc, seed, .. } = *self;
+        let own = (row.name.as_str(), ipc, training.student.as_str(), training.protocol.as_str(), seed);
+        own == (cell.method.as_str(), cell.ipc, cell.student.as_str(), cell.protocol.as_str(), cell.seed)
     }
 }
 

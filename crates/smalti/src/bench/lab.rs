@@ -235,8 +235,9 @@ impl<'a> Torch<'a> {
         let dir = self.work().join("sets").join(&name);
         let _alone = self.alone(&format!("set-{name}"))?;
         let (ui, size, engine) = (self.ui, self.plan.recipe.size, self.engine);
+        // Asked even of a finished set: it is refused where they are no longer those that made it.
+        let teachers = self.asked(distilling)?;
         if !dir.join(smalti_data::manifest::MANIFEST).exists() {
-            let teachers = self.asked(distilling)?;
             let &Distilling { method, tuning, .. } = distilling;
             let order = distill::Order {
                 method,

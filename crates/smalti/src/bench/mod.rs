@@ -113,7 +113,7 @@ fn keep_recipe(recipe: &BenchRecipe, out: &Path) -> Result<()> {
                 "give the row another name, or the bench another --out",
             ));
         }
-        if before.fixed_part() != recipe.fixed_part() {
+        if !before.admits(recipe) {
             return Err(failure(
                 format!("`{}` holds cells of a recipe with other settings", out.display()),
                 "give another --out; rows, ipc, seeds and metrics may be added to the recipe, the rest must stay",

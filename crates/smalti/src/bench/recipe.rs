@@ -2,6 +2,7 @@
 
 use super::forecast::Assumed;
 use super::plan::IPC;
+use crate::distill::list::{Distillation, distillation};
 use crate::error::failure;
 use crate::recipe::{ProxyRecipe, parse};
 use crate::students::TrainingRecipe;
@@ -193,19 +194,37 @@ impl BenchRecipe {
         self
     }
 
+    /// Whether cells of `later` may join those of this recipe in one folder. Networks may still join the teacher where no row has asked any.
+    pub fn admits(&self, later: &BenchRecipe) -> bool {
+        let method = |row: &RowRecipe| row.distill.as_deref().and_then(|name| distillation(name).ok());
+        let asked = self.row.iter().filter_map(method).any(Distillation::takes_several);
+        let backbone = if asked { &self.backbone } else { &later.backbone }.clone();
+        BenchRecipe { backbone, ..self.clone() }.fixed_part() == later.fixed_part()
+    }
+
     /// The part that cells of one folder must share. Where the images lie may differ between machines; their hash may not.
-    pub fn fixed_part(&self) -> BenchRecipe {
+    fn fixed_part(&self) -> BenchRecipe {
         let test = self.test.as_ref().map(|_| PathBuf::new());
         let free =
             BenchRecipe { ipc: vec![], seeds: 1, row: vec![], metrics: vec![], about: String::new(), ..self.clone() };
-        // What they are is pinned when a row asks them.
-        let free = BenchRecipe { backbone: vec![], ..free };
-        let teacher = self.teacher.as_ref().map(|teacher| TeacherRecipe {
+        // What a file holds is pinned when a row asks it.
+        let moved = |teacher: &TeacherRecipe| TeacherRecipe {
             file: teacher.file.as_ref().map(|_| PathBuf::new()),
             classes: teacher.classes.as_ref().map(|_| PathBuf::new()),
             ..teacher.clone()
-        });
-        BenchRecipe { source: PathBuf::new(), test, teacher, students: vec![], protocols: vec![], assume: None, ..free }
+        };
+        let teacher = self.teacher.as_ref().map(moved);
+        let backbone = self.backbone.iter().map(moved).collect();
+        BenchRecipe {
+            source: PathBuf::new(),
+            test,
+            teacher,
+            backbone,
+            students: vec![],
+            protocols: vec![],
+            assume: None,
+            ..free
+        }
     }
 
     /// The recipe as a file.
@@ -308,6 +327,15 @@ augment = "standard"
         assert_eq!(before.contradiction(&of("name = \"pca-uncut\"\nseeds = 2")), None);
         let other = before.contradiction(&of("name = \"pca-uncut\"\ngrid = 3"));
         assert_eq!(other.as_deref(), Some("pca-uncut"));
+    }
+
+    #[test]
+    fn networks_join_the_teacher_until_a_row_has_asked_some() {
+        let of = |rest: &str| parse::<BenchRecipe>(&format!("{SMALL}\n{rest}")).expect("a recipe");
+        let one = "[[row]]\ndistill = \"gvbsm\"\n[[backbone]]\ntrain = { student = \"convnet-3\" }\n";
+        let two = one.replace("convnet-3", "convnet-2");
+        assert!(of("").admits(&of(one)) && of(one).admits(&of(one)));
+        assert!(!of(one).admits(&of(&two)) && !of("[[row]]\ndistill = \"gvbsm\"\n").admits(&of(one)));
     }
 
     #[test]

@@ -69,6 +69,6 @@ pub fn rate(
     };
     // Each network is asked once before the clock counts.
     let one = seconds(backbones.len() as u32)? / backbones.len() as f64;
-    let steps = ((WARM_UP / one.max(1e-3)) as u32).clamp(backbones.len() as u32, 50);
+    let steps = ((WARM_UP / one.max(1e-3)) as u32).min(50).max(backbones.len() as u32);
     Ok(Some(f64::from(steps) * TOGETHER as f64 / seconds(steps)?.max(1e-9)))
 }
