@@ -3,7 +3,7 @@
     .venv/bin/python benches/data_speed.py [--repeats N] [--seconds S]
 
 As train_speed.py: programs in turn, each alone on the machine, medians as a Markdown table. Pixels are compared before times are: exact crops
-and mosaics are torchvision's of tensors to the byte, and may differ from Pillow's by rounding. The photographs are 75 of ImageNet from
+are torchvision's of tensors to the byte; crops and mosaics may differ from Pillow's by rounding, in few values. The photographs are 75 of ImageNet from
 ../shared/data, or noise where that is absent. About three minutes.
 """
 import argparse
@@ -23,13 +23,13 @@ from torchvision.transforms import RandomResizedCrop
 
 from train_speed import ROOT, SHARED, cell, noise, processor, run_alone
 
-# What is done, our work, the peer's, and the largest difference of a value in levels that is the same picture; none where
-# decoding at a smaller size makes another one.
+# What is done, our work, the peer's, and the mean and largest difference of values in levels that are the same picture; none
+# where decoding at a smaller size makes another one.
 WORK = [
-    ("decode + RandomResizedCrop(224) + resize", "crops", "torchvision", 2),
-    ("the same, its own decoder", "crops", "torchvision-decoder", 0),
+    ("decode + RandomResizedCrop(224) + resize", "crops", "torchvision", (0.01, 2)),
+    ("the same, its own decoder", "crops", "torchvision-decoder", (0, 0)),
     ("the same, ours decoded at 1/2 to 1/8 where the crop allows", "crops-scaled", "torchvision", None),
-    ("decode + resize + tile + encode", "tiles", "pillow-tiles", 1),
+    ("decode + resize + tile + encode", "tiles", "pillow-tiles", (0.01, 1)),
 ]
 
 
@@ -94,8 +94,8 @@ def main():
                     row = run_alone(command(side, work, folder, asked.seconds, outs[side]))
                     rates[side].append(row["images_per_second"])
             mean, largest = difference(outs["ours"], outs["peer"])
-            if allowed is not None and largest > allowed:
-                sys.exit(f"{what}: pixels are {largest} levels apart, more than {allowed}: not the same work")
+            if allowed is not None and (mean > allowed[0] or largest > allowed[1]):
+                sys.exit(f"{what}: pixels are {mean:.4f} levels apart, {largest} at most; {allowed} are allowed: not the same work")
             ratio = statistics.median(rates["ours"]) / statistics.median(rates["peer"])
             print(f"| {what} | {cell(rates['ours'])} | {cell(rates['peer'])} | {ratio:.2f}x | {peer} | {mean:.4f}, {largest} |", flush=True)
 
