@@ -126,6 +126,23 @@ fn statistics_of_convolutions_are_those_of_the_training_images() {
     assert!(off(5, 0.0) < 1e-4 && off(5, 1.0) > 1e-3, "{} {}", off(5, 0.0), off(5, 1.0));
 }
 
+/// The border of a padded real image is black: the moments of black images do not know where they were moved.
+#[test]
+fn black_images_stay_black_where_their_statistics_are_measured() {
+    let engine = engine();
+    let network = network(&engine);
+    let pictures: Vec<_> = (0..12).map(|_| (Rgb::filled(16, 16, [0; 3]), 0)).collect();
+    let black = ImageStore::from_images(&pictures, &Layout { grid: 1, size: 16 });
+    let all = plain_batch(&black, &(0..12).collect::<Vec<_>>(), &IMAGENET, &engine).expect("in memory");
+    let (_, seen) = tch::no_grad(|| network.forward_heard(&all, Hearing::Convolutions { cell: 4, skipped: vec![] }));
+    let convolutions: Vec<Seen> = seen.into_iter().filter(|seen| seen.cells.is_some()).collect();
+    let settings = Generalised { measured: 12, ..GENERAL.generalised.expect("set above") };
+    let moved = (Curriculum::Padded { by: 2 }, &settings);
+    let targets = Targets::with_convolutions(&network, &black, moved, &IMAGENET, (3, &engine), &|_| ());
+    let off = distance(&convolutions, &targets.expect("measured"), &GENERAL, None).double_value(&[]);
+    assert!(off < 1e-4, "{off}");
+}
+
 /// Without memory and density the whole loss of G-VBSM is a plain function of the pixels.
 #[test]
 fn the_gradient_through_convolutions_is_the_slope_of_the_loss() {
