@@ -92,7 +92,7 @@ impl Rate {
                 format!("times {factor} at {} and at {}", percent(first), percent(second))
             }
             Rate::Linear => "in a straight line to 0, no warm-up".to_owned(),
-            Rate::Constant => "constant".to_owned(),
+            Rate::Constant => "the same from the first to the last".to_owned(),
         }
     }
 }

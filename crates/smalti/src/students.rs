@@ -334,11 +334,8 @@ pub fn warn_of_few_steps(training: &Training, set: SetFacts, ui: &Ui) {
     let images = set.images;
     let steps = step_count(images, &training.spec("", 0, set));
     if steps < FEW_STEPS && matches!(training.length, Duration::Fixed(Length::Epochs(_))) {
-        // Another protocol would train another kind of network than the one that statistics are matched with.
-        let squeezes = training.protocol.starts_with("squeeze");
-        let other = if squeezes { "" } else { "--protocol small, or " };
         ui.warn(format!(
-            "protocol `{}` takes only {} on {}; {other}--images-seen 30000 --batch 50 suits a set of this size",
+            "protocol `{}` takes only {} on {}; --images-seen 30000 --batch 50, as protocol `small` has them, suits a set of this size",
             training.protocol,
             count(steps, "step"),
             count(images as u64, "image")
