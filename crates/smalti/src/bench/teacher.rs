@@ -83,15 +83,16 @@ impl BenchRecipe {
                 "add a row with `distill = \"gvbsm\"`, or leave them out",
             ));
         }
+        let all = self.teacher.iter().chain(&self.backbone);
+        let mut asked = all.map(|one| one.settle(folder)).collect::<Result<Vec<PlannedTeacher>>>()?;
         // Trained from one seed, they would be the same to the bit.
-        let asked: Vec<&TeacherRecipe> = self.teacher.iter().chain(&self.backbone).collect();
         if let Some(number) = (1..asked.len()).find(|&number| asked[..number].contains(&asked[number])) {
             return Err(usage(
                 format!("`[[backbone]]` {number} is the same network as one before it"),
                 "give it another network or protocol, or leave it out",
             ));
         }
-        self.backbone.iter().map(|backbone| backbone.settle(folder)).collect()
+        Ok(asked.split_off(self.teacher.iter().len()))
     }
 }
 
