@@ -12,7 +12,7 @@ CARGO = cargo
 PROFILE = --release --locked
 
 demo: build
-	./target/release/smalti demo
+	$(CARGO) run $(PROFILE) --quiet -p smalti -- demo
 
 build: setup
 	$(CARGO) build $(PROFILE) -p smalti
