@@ -9,6 +9,7 @@ easiest of K square crops of every image (`smalti distill rded` over that set al
 """
 
 import argparse
+import hashlib
 import json
 import subprocess
 from pathlib import Path
@@ -31,11 +32,13 @@ def main():
     parser.add_argument("--views", type=int, default=50)
     parser.add_argument("--smalti", default="smalti")
     asked = parser.parse_args()
+    # Another teacher or budget chooses other crops.
+    teacher = hashlib.sha256(asked.teacher.read_bytes()).hexdigest()[:8]
     ratios = ",".join(str(area) for area in AREAS)
     lower_loss = higher_entropy = lower_entropy = turned = 0
     for folder in asked.sets:
         for count in asked.crops.split(","):
-            chosen = asked.work / f"{folder.name}-of-{count}"
+            chosen = asked.work / f"{folder.name}-ipc{asked.ipc}-by-{teacher}-of-{count}"
             if not (chosen / "manifest.json").exists():
                 call(asked.smalti, "distill", "rded", folder, "--teacher", asked.teacher, "--ipc", asked.ipc, "--pool", asked.ipc,
                      "--crops", count, "--grid", 1, "--threads", 1, "--out", chosen, "--json", "-q")

@@ -33,6 +33,7 @@ pub mod stages;
 pub mod students;
 pub mod teachers;
 pub mod ui;
+mod warm_up;
 
 /// The README's code is compiled with the tests.
 #[cfg(doctest)]

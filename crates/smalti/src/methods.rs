@@ -1,8 +1,8 @@
 //! Every list of the program in one place: what `smalti methods` prints, `docs/methods.md` shows and a test compares.
 
 use crate::distill::CropSpec;
-use crate::distill::list::{DISTILLATIONS, Distillation, Way};
-use crate::presets::{DEFAULT, PRESETS};
+use crate::distill::list::{DISTILLATIONS, Distillation, Recovery, Way};
+use crate::presets::{DEFAULT, PRESETS, Preset};
 use crate::students::TrainingRecipe;
 use serde::Serialize;
 use smalti_data::tables::trace::COLUMNS;
@@ -12,7 +12,7 @@ use smalti_learn::mix::MIXES;
 use smalti_learn::nets::FAMILIES;
 use smalti_learn::protocols::{PROTOCOLS, Protocol};
 use smalti_learn::recover::{Curriculum, Generalised, Jitter, RecoverSpec};
-use smalti_select::{HardEnd, METRICS, Needs, RULES};
+use smalti_select::{HardEnd, METRICS, Metric, Needs, RULES, Rule};
 use std::fmt::Write;
 
 /// One list.
@@ -30,71 +30,11 @@ pub struct Family {
 
 /// All lists.
 pub fn families() -> Vec<Family> {
-    let text = |parts: &[&str]| parts.iter().map(|part| (*part).to_owned()).collect::<Vec<_>>();
-    let preset = |p: &crate::presets::Preset| {
-        let made = format!("{}{}, grid {}", p.rule, p.metric.map_or(String::new(), |m| format!(" by {m}")), p.grid);
-        let standing = match p.name {
-            DEFAULT => "the default: best on the hold-out of Imagenette over 1, 10 and 50 images per class",
-            _ => "-",
-        };
-        text(&[p.name, p.about, &made, standing, p.paper])
-    };
-    let metric = |m: &smalti_select::Metric| {
-        let hard = if m.hard == HardEnd::High { "high" } else { "low" };
-        text(&[&m.name, m.about, m.formula, hard, m.reads(), m.cost, m.fails, m.paper])
-    };
-    let rule = |r: &smalti_select::Rule| {
-        let (needs, forms) = match r.needs {
-            Needs::Scores => ("a metric", "NAME, NAME-global"),
-            Needs::Nothing => ("nothing", "NAME, NAME-global"),
-            Needs::Features => ("features", "NAME"),
-            Needs::ScoresAndFeatures => ("a metric and features", "NAME"),
-        };
-        let number = r
-            .parameter
-            .map_or("none".to_owned(), |p| format!("{}, from {} to {}; {}", p.about, p.range.0, p.range.1, p.default));
-        let forms = forms.replace("NAME", r.name);
-        let forms = if r.parameter.is_some() { forms.replace(',', "[:X],") + "[:X]" } else { forms };
-        text(&[r.name, r.about, needs, &forms, &number, r.cost, r.fails, r.paper])
-    };
-    let deviation = text(&[
-        "windowed_deviation(x, epoch, L, W)",
-        "an aggregate: the standard deviation of x in windows of L epochs, averaged over the last W windows",
-    ]);
     vec![
-        Family {
-            name: "Presets",
-            flag: "--preset",
-            columns: vec!["name", "what it does", "made of", "standing", "paper"],
-            rows: PRESETS.iter().map(preset).collect(),
-        },
-        Family {
-            name: "Metrics",
-            flag: "--metric",
-            columns: vec!["name", "what it measures", "formula", "hard end", "reads", "cost", "fails when", "paper"],
-            rows: METRICS.iter().map(metric).collect(),
-        },
-        Family {
-            name: "Columns of the trace",
-            flag: "--metric 'NAME=SQL', 'NAME@eval=SQL'",
-            columns: vec!["name", "what it holds"],
-            rows: COLUMNS.iter().map(|(name, about)| text(&[name, about])).chain([deviation]).collect(),
-        },
-        Family {
-            name: "Rules",
-            flag: "--rule",
-            columns: vec![
-                "name",
-                "what it keeps",
-                "needs",
-                "forms",
-                "its number X and the default",
-                "cost",
-                "fails when",
-                "paper",
-            ],
-            rows: RULES.iter().map(rule).collect(),
-        },
+        presets(),
+        metrics(),
+        trace_columns(),
+        rules(),
         distillations(),
         Family {
             name: "Networks",
@@ -124,6 +64,85 @@ pub fn families() -> Vec<Family> {
     ]
 }
 
+fn text(parts: &[&str]) -> Vec<String> {
+    parts.iter().map(|part| (*part).to_owned()).collect()
+}
+
+fn presets() -> Family {
+    let row = |p: &Preset| {
+        let made = format!("{}{}, grid {}", p.rule, p.metric.map_or(String::new(), |m| format!(" by {m}")), p.grid);
+        let standing = match p.name {
+            DEFAULT => "the default: best on the hold-out of Imagenette over 1, 10 and 50 images per class",
+            _ => "-",
+        };
+        text(&[p.name, p.about, &made, standing, p.paper])
+    };
+    Family {
+        name: "Presets",
+        flag: "--preset",
+        columns: vec!["name", "what it does", "made of", "standing", "paper"],
+        rows: PRESETS.iter().map(row).collect(),
+    }
+}
+
+fn metrics() -> Family {
+    let row = |m: &Metric| {
+        let hard = if m.hard == HardEnd::High { "high" } else { "low" };
+        text(&[&m.name, m.about, m.formula, hard, m.reads(), m.cost, m.fails, m.paper])
+    };
+    Family {
+        name: "Metrics",
+        flag: "--metric",
+        columns: vec!["name", "what it measures", "formula", "hard end", "reads", "cost", "fails when", "paper"],
+        rows: METRICS.iter().map(row).collect(),
+    }
+}
+
+fn trace_columns() -> Family {
+    let deviation = text(&[
+        "windowed_deviation(x, epoch, L, W)",
+        "an aggregate: the standard deviation of x in windows of L epochs, averaged over the last W windows",
+    ]);
+    Family {
+        name: "Columns of the trace",
+        flag: "--metric 'NAME=SQL', 'NAME@eval=SQL'",
+        columns: vec!["name", "what it holds"],
+        rows: COLUMNS.iter().map(|(name, about)| text(&[name, about])).chain([deviation]).collect(),
+    }
+}
+
+fn rules() -> Family {
+    let row = |r: &Rule| {
+        let (needs, forms) = match r.needs {
+            Needs::Scores => ("a metric", "NAME, NAME-global"),
+            Needs::Nothing => ("nothing", "NAME, NAME-global"),
+            Needs::Features => ("features", "NAME"),
+            Needs::ScoresAndFeatures => ("a metric and features", "NAME"),
+        };
+        let number = r
+            .parameter
+            .map_or("none".to_owned(), |p| format!("{}, from {} to {}; {}", p.about, p.range.0, p.range.1, p.default));
+        let forms = forms.replace("NAME", r.name);
+        let forms = if r.parameter.is_some() { forms.replace(',', "[:X],") + "[:X]" } else { forms };
+        text(&[r.name, r.about, needs, &forms, &number, r.cost, r.fails, r.paper])
+    };
+    Family {
+        name: "Rules",
+        flag: "--rule",
+        columns: vec![
+            "name",
+            "what it keeps",
+            "needs",
+            "forms",
+            "its number X and the default",
+            "cost",
+            "fails when",
+            "paper",
+        ],
+        rows: RULES.iter().map(row).collect(),
+    }
+}
+
 fn protocols() -> Family {
     let row = |p: &Protocol| {
         let recipe = TrainingRecipe { protocol: Some(p.name.to_owned()), ..Default::default() };
@@ -144,7 +163,9 @@ fn protocols() -> Family {
 fn distillations() -> Family {
     let row = |d: &Distillation| {
         let [large, tiny, small] = match &d.way {
-            Way::Recover(recovery) => recovery.settings.map(|spec| describe_settings(&spec)),
+            Way::Recover(Recovery { settings, blocks, .. }) => {
+                [0, 1, 2].map(|size| format!("{}, {} images at once", describe_settings(&settings[size]), blocks[size]))
+            }
             Way::Crops(settings) => settings.map(describe_crops),
         };
         [d.name, d.about, &small, &tiny, &large, d.paper].map(str::to_owned).to_vec()

@@ -65,6 +65,14 @@ impl TeacherFile {
         Ok(name_of(&self.network_of(&said)?, &said))
     }
 
+    /// Its network.
+    ///
+    /// # Errors
+    /// As [`TeacherFile::name`].
+    pub fn network_name(&self) -> Result<String> {
+        self.network_of(&checkpoint::describe(&self.path)?)
+    }
+
     fn network_of(&self, said: &Description) -> Result<String> {
         let known = self.network.as_ref().or(said.network.as_ref());
         known.map(|name| full_name(name)).ok_or_else(|| {

@@ -131,6 +131,10 @@ fn distilled_sets_are_rows_beside_the_others() {
     run(["bench", arg(&recipe), "--out", arg(&out), "--quiet"], 0);
     let (forecast, _) = run(["bench", arg(&recipe), "--out", arg(&out), "--dry-run", "--quiet"], 0);
     assert!(!forecast.contains("set by") && !forecast.contains("and the"), "all is there: {forecast}");
+    std::fs::rename(out.join("work"), dir.path().join("work")).expect("renamed");
+    let (forecast, _) = run(["bench", arg(&recipe), "--out", arg(&out), "--dry-run", "--quiet"], 0);
+    assert!(!forecast.contains("set by") && !forecast.contains("and the"), "finished cells need no work/: {forecast}");
+    std::fs::rename(dir.path().join("work"), out.join("work")).expect("renamed");
     let cells = cells(&out);
     let of = |method: &str| cells.iter().filter(|cell| cell["method"] == method).collect::<Vec<_>>();
     assert_eq!((of("lpld").len(), of("rded").len(), of("gvbsm").len(), cells.len()), (2, 2, 2, 9));
@@ -170,6 +174,24 @@ fn distilled_sets_are_rows_beside_the_others() {
 
 /// Tiles and contents of a set made elsewhere are its own: RDED's crops follow its grid, test images in it are pointed out, and it cannot be
 /// exchanged under cells that were made with it.
+/// A network whose statistics cannot be matched is named before any other is trained, and before a proxy.
+#[test]
+fn a_backbone_without_batch_norms_is_refused_before_any_work() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    images(dir.path(), 16);
+    let (head, _) = RECIPE.split_once("[[row]]\nname = \"elsewhere\"").expect("the last row");
+    let text = head.to_owned()
+        + "[[row]]\ndistill = \"gvbsm\"\niterations = 3\n"
+        + "[[backbone]]\ntrain = { student = \"convnet-1/8-in\", protocol = \"small\", images-seen = 60, batch = 20 }\n";
+    let (recipe, out) = (dir.path().join("grid.toml"), dir.path().join("out"));
+    std::fs::write(&recipe, text).expect("written");
+    let (_, stderr) = run(["bench", arg(&recipe), "--out", arg(&out)], 1);
+    assert!(stderr.contains("gvbsm: convnet-1/8-in has no batch norm") && stderr.contains("resnet18"), "{stderr}");
+    assert!(
+        !out.join("cells").exists() && !out.join("work/teacher.safetensors").exists() && !out.join("scores").exists()
+    );
+}
+
 #[test]
 fn a_foreign_set_brings_its_grid_and_stays_the_same() {
     let dir = tempfile::tempdir().expect("a temporary folder");

@@ -85,13 +85,8 @@ impl Targets {
     /// # Errors
     /// [`Error::Input`] for a network without batch norms, or with other layers.
     pub(super) fn check(&self, network: &Network, spec: &RecoverSpec, stage: &str) -> Result<()> {
+        check_norms(network, stage)?;
         let own = network.norms();
-        if own.is_empty() {
-            return Err(Error::input(
-                format!("{stage}: {} has no batch norm whose statistics could be matched", network.name),
-                "take a teacher with batch norms: resnet18, mobilenet_v2, convnet-3",
-            ));
-        }
         let alike = |(a, b): (&Moments, &Moments)| a.mean.size() == b.mean.size();
         let fits = own.len() == self.norms.len() && own.iter().zip(&self.norms).all(alike);
         let convolutions = if spec.generalised.is_some() { network.convolutions() } else { 0 };
@@ -103,6 +98,20 @@ impl Targets {
         }
         Ok(())
     }
+}
+
+/// That a network has statistics to match; `stage` names who asks.
+///
+/// # Errors
+/// [`Error::Input`] for a network without batch norms.
+pub fn check_norms(network: &Network, stage: &str) -> Result<()> {
+    if network.norms().is_empty() {
+        return Err(Error::input(
+            format!("{stage}: {} has no batch norm whose statistics could be matched", network.name),
+            "take a teacher with batch norms: resnet18, mobilenet_v2, convnet-3",
+        ));
+    }
+    Ok(())
 }
 
 /// Adds a part of what convolutions saw to the sums of their moments, in definition order.

@@ -11,7 +11,7 @@ mod nudge;
 mod views;
 
 pub use generalised::Generalised;
-pub use matching::{ClassStatistics, Targets};
+pub use matching::{ClassStatistics, Targets, check_norms};
 pub use nudge::{After, Nudge, Weights};
 pub use views::{Curriculum, Jitter, Look};
 

@@ -5,6 +5,7 @@ use super::making::{Making, makings};
 use super::plan::{ALL, Plan, Row};
 use crate::students::{SetFacts, Training};
 use crate::ui::Ui;
+use crate::warm_up::steps_per_second;
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use smalti_data::Rgb;
@@ -22,7 +23,6 @@ use smalti_learn::student::{self, Task};
 use smalti_learn::teacher::Teacher;
 use smalti_learn::train::step_count;
 use std::path::Path;
-use std::time::Instant;
 
 /// What a recipe says of a source that is not on this machine.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -81,9 +81,6 @@ pub struct Forecasts {
     /// Number format and threads of the warm-up.
     pub machine: String,
 }
-
-/// Seconds that a warm-up may take, about.
-const WARM_UP: f64 = 2.0;
 
 /// Looks at the source's listing, or at what the recipe assumes, and trains a few steps of every student on noise.
 ///
@@ -167,7 +164,7 @@ fn proxies(
     Ok(Some((plan.recipe.seeds * u64::from(proxy.seeds), seen, rate)))
 }
 
-/// Training images per second: one step to warm up, then steps for about [`WARM_UP`] seconds.
+/// Training images per second of steps on noise.
 pub(super) fn rate(training: &Training, size: u32, classes: usize, engine: &Engine) -> Result<f64> {
     let facts = SetFacts { images: usize::MAX >> 8, classes, grid: 1, size };
     let batch = training.batch_of(facts).min(64) as usize;
@@ -192,12 +189,7 @@ pub(super) fn rate(training: &Training, size: u32, classes: usize, engine: &Engi
         let (result, _) = student::run(&task, &mut labels, engine, &|_| ())?;
         Ok(result.history.seconds)
     };
-    let start = Instant::now();
-    run(1)?;
-    let one = start.elapsed().as_secs_f64();
-    let steps = ((WARM_UP / one.max(1e-3)) as u64).clamp(1, 50);
-    let seconds = run(steps)?;
-    Ok(steps as f64 * store.len() as f64 / seconds.max(1e-9))
+    Ok(steps_per_second(1, run)? * store.len() as f64)
 }
 
 fn noise(images: usize, size: u32) -> ImageStore {

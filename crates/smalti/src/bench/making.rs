@@ -1,6 +1,6 @@
 //! What a recipe will take before its students: teachers to be trained, and sets to be distilled.
 
-use super::cells::set_name;
+use super::cells::{self, Job, set_name};
 use super::forecast::rate;
 use super::plan::{Distilling, Origin, Plan, Row};
 use super::teacher::PlannedTeacher;
@@ -10,9 +10,9 @@ use crate::ui::{Ui, count};
 use anyhow::Result;
 use serde::Serialize;
 use smalti_data::manifest::MANIFEST;
-use smalti_learn::checkpoint;
 use smalti_learn::engine::Engine;
 use smalti_learn::nets::Shape;
+use std::collections::BTreeSet;
 use std::path::Path;
 
 /// One of them.
@@ -33,10 +33,10 @@ impl Making {
     }
 }
 
-/// Those that are not finished in `out`.
+/// Those that unfinished cells of `out` need and that are not finished.
 ///
 /// # Errors
-/// When a checkpoint cannot be read or a network cannot be built.
+/// When a cell or checkpoint cannot be read or a network cannot be built.
 pub(super) fn makings(
     plan: &Plan,
     out: &Path,
@@ -44,68 +44,59 @@ pub(super) fn makings(
     engine: &Engine,
     ui: &Ui,
 ) -> Result<Vec<Making>> {
-    let mut found = Vec::new();
+    let mut left = Vec::new();
+    for job in cells::jobs(plan) {
+        if job.finished(out)?.is_none() {
+            left.push(job);
+        }
+    }
     let size = plan.recipe.size;
-    let mut networks = Vec::new();
-    for (name, planned) in named(plan) {
-        match planned {
-            PlannedTeacher::File(file) => networks.push(match &file.network {
-                Some(network) => network.clone(),
-                None => checkpoint::describe(&file.path)?.network.unwrap_or_default(),
-            }),
-            PlannedTeacher::Trained(training) => {
-                networks.push(training.student.clone());
-                if !out.join(format!("work/{name}.safetensors")).exists() {
-                    ui.say("warm-up", format!("{} under {} on noise", training.student, training.protocol));
-                    found.push(Making {
-                        what: format!("the {name} {}", training.student),
-                        images: training.images_seen(SetFacts { images, classes, grid: 1, size }),
-                        images_per_second: rate(training, size, classes, engine)?,
-                    });
-                }
-            }
+    let asked = left.iter().map(|job| job.teachers(plan)).max().unwrap_or(0);
+    let mut found = Vec::new();
+    for (name, planned) in plan.teachers().take(asked) {
+        let PlannedTeacher::Trained(training) = planned else { continue };
+        if !out.join(format!("work/{name}.safetensors")).exists() {
+            ui.say("warm-up", format!("{} under {} on noise", training.student, training.protocol));
+            found.push(Making {
+                what: format!("the {name} {}", training.student),
+                images: training.images_seen(SetFacts { images, classes, grid: 1, size }),
+                images_per_second: rate(training, size, classes, engine)?,
+            });
         }
     }
     for row in &plan.rows {
         let Origin::Distilled(distilling) = &row.origin else { continue };
-        let asked = if distilling.method.takes_several() { networks.len() } else { 1 };
-        let networks: Vec<&str> = networks[..asked].iter().map(String::as_str).collect();
-        found.extend(sets(row, distilling, out, &networks, Shape { classes, size }, engine, ui)?);
+        let missing = missing_sets(row, distilling, &left, out);
+        found.extend(sets(plan, distilling, &missing, Shape { classes, size }, engine, ui)?);
     }
     Ok(found)
 }
 
-/// The teachers by the names of their files.
-fn named(plan: &Plan) -> impl Iterator<Item = (String, &PlannedTeacher)> {
-    let first = plan.teacher.iter().map(|teacher| ("teacher".to_owned(), teacher));
-    first.chain((1..).zip(&plan.backbones).map(|(number, backbone)| (format!("backbone-{number}"), backbone)))
+/// Budgets of the sets of a row that cells in `left` need and that are not there.
+fn missing_sets(row: &Row, distilling: &Distilling, left: &[Job], out: &Path) -> Vec<u32> {
+    let of = |job: &Job| (job.ipc, job.seed % distilling.sets);
+    let needed: BTreeSet<(u32, u64)> = left.iter().filter(|job| job.row == row).map(of).collect();
+    let there = |ipc, number| out.join("work/sets").join(set_name(&row.name, ipc, number)).join(MANIFEST).exists();
+    needed.into_iter().filter(|&(ipc, number)| !there(ipc, number)).map(|(ipc, _)| ipc).collect()
 }
 
+/// Sets of these budgets together; none where no pixel is moved.
 fn sets(
-    row: &Row,
-    &Distilling { method, tuning, sets }: &Distilling,
-    out: &Path,
-    networks: &[&str],
+    plan: &Plan,
+    distilling: &Distilling,
+    budgets: &[u32],
     shape: Shape,
     engine: &Engine,
     ui: &Ui,
 ) -> Result<Option<Making>> {
-    let (mut missing, mut images) = (0, 0);
-    for &ipc in &row.budgets {
-        let Some(steps) = effort::image_steps(method, &tuning, (ipc, shape.classes), shape.size)? else {
-            return Ok(None);
-        };
-        for number in 0..sets.min(row.seeds) {
-            if !out.join("work/sets").join(set_name(&row.name, ipc, number)).join(MANIFEST).exists() {
-                (missing, images) = (missing + 1, images + steps);
-            }
-        }
-    }
-    if missing == 0 {
-        return Ok(None);
-    }
+    let &Distilling { method, tuning, .. } = distilling;
+    let steps = |&ipc: &u32| effort::image_steps(method, &tuning, (ipc, shape.classes), shape.size);
+    let steps = budgets.iter().map(steps).collect::<Result<Option<Vec<u64>>>>()?;
+    let Some(steps) = steps.filter(|steps| !steps.is_empty()) else { return Ok(None) };
     ui.say("warm-up", format!("{} on noise", method.name));
-    let rate = effort::rate(method, &tuning, networks, shape, engine)?;
-    let what = format!("{} by {}", count(missing, "set"), method.name);
-    Ok(rate.map(|images_per_second| Making { what, images, images_per_second }))
+    let asked = plan.teachers().take(distilling.teachers(plan));
+    let networks = asked.map(|(_, planned)| planned.network()).collect::<Result<Vec<String>>>()?;
+    let rate = effort::rate(method, &tuning, &networks, shape, engine)?;
+    let what = format!("{} by {}", count(steps.len() as u64, "set"), method.name);
+    Ok(rate.map(|images_per_second| Making { what, images: steps.iter().sum(), images_per_second }))
 }

@@ -7,7 +7,7 @@
 //! OUT/holdout/*.json        accuracy on the hold-out, by which each row's crop range is chosen
 //! OUT/cells/*.json          one finished student on the test images; *.failed.txt why there is none
 //! OUT/inputs.json           what else the cells were made from: teacher, sets made elsewhere, own metrics
-//! OUT/teacher.json          what the teacher of soft labels is worth, where it was trained here
+//! OUT/teacher.json          what the teacher is worth, where it was trained here; backbone-N.json the same of those that take turns with it
 //! OUT/results.csv, results.parquet, results.json, table.md, table.tex, plots/*.svg, report.html    derived from the cells
 //! OUT/work                  sets, traces, samples: large, can be made again
 //! ```
@@ -45,6 +45,7 @@ pub fn run(plan: &Plan, out: &Path, machine: lab::Machine, ui: &Ui) -> Result<Ve
         keep_recipe(&plan.recipe, out)?;
     }
     let mut lab = lab::Torch::open(plan, out, machine, ui)?;
+    lab.check_asked()?;
     lab.complete_scores()?;
     let outcome = runner::run(plan, &mut lab, out, ui)?;
     let _alone = alone(out)?;

@@ -1,7 +1,8 @@
 //! The teachers of a bench: checkpoints, or networks that are trained on all training images before anyone asks them.
 
+use super::cells::{self, Job};
 use super::lab::Torch;
-use super::plan::{Distilling, Origin, Row};
+use super::plan::{Distilling, Origin, Plan, Row};
 use super::recipe::{BenchRecipe, TeacherRecipe};
 use crate::cache::{self, Cache, Kind};
 use crate::error::usage;
@@ -11,6 +12,8 @@ use anyhow::Result;
 use smalti_data::files;
 use smalti_learn::checkpoint;
 use smalti_learn::labels::{LabelKind, Labels};
+use smalti_learn::nets::{Network, Shape};
+use smalti_learn::recover::check_norms;
 use std::path::Path;
 
 /// Who says soft labels, or looks at distilled images.
@@ -20,6 +23,41 @@ pub enum PlannedTeacher {
     File(TeacherFile),
     /// A network that is trained on all training images first.
     Trained(Box<Training>),
+}
+
+impl PlannedTeacher {
+    /// The name of its network.
+    pub(super) fn network(&self) -> Result<String> {
+        match self {
+            PlannedTeacher::File(file) => file.network_name(),
+            PlannedTeacher::Trained(training) => Ok(training.student.clone()),
+        }
+    }
+}
+
+impl Plan {
+    /// The teacher and those that take turns with it, by the names of their files.
+    pub(super) fn teachers(&self) -> impl Iterator<Item = (String, &PlannedTeacher)> {
+        let first = self.teacher.iter().map(|teacher| ("teacher".to_owned(), teacher));
+        first.chain((1..).zip(&self.backbones).map(|(number, backbone)| (format!("backbone-{number}"), backbone)))
+    }
+}
+
+impl Job<'_> {
+    /// How many of [`Plan::teachers`] it asks, from the first on.
+    pub(super) fn teachers(&self, plan: &Plan) -> usize {
+        match &self.row.origin {
+            Origin::Distilled(distilling) => distilling.teachers(plan),
+            _ => usize::from(self.training.labels != LabelKind::Hard),
+        }
+    }
+}
+
+impl Distilling {
+    /// How many of [`Plan::teachers`] it asks, from the first on.
+    pub(super) fn teachers(&self, plan: &Plan) -> usize {
+        if self.method.takes_several() { 1 + plan.backbones.len() } else { 1 }
+    }
 }
 
 impl TeacherRecipe {
@@ -110,13 +148,27 @@ impl Torch<'_> {
     /// # Errors
     /// As [`Torch::teacher_file`].
     pub(super) fn asked(&mut self, distilling: &Distilling) -> Result<Vec<TeacherFile>> {
-        let mut files = vec![self.teacher_file()?];
-        if distilling.method.takes_several() {
-            for (number, planned) in (1..).zip(&self.plan.backbones) {
-                files.push(self.checkpoint(&format!("backbone-{number}"), planned)?);
+        let plan = self.plan;
+        let asked = plan.teachers().take(distilling.teachers(plan));
+        asked.map(|(name, planned)| self.checkpoint(&name, planned)).collect()
+    }
+
+    /// That those whom unfinished distilled rows ask have statistics to match, before anything else takes hours.
+    ///
+    /// # Errors
+    /// Naming the row and the network; when a checkpoint cannot be read.
+    pub fn check_asked(&self) -> Result<()> {
+        let shape = Shape { classes: 2, size: self.plan.recipe.size };
+        for job in cells::jobs(self.plan) {
+            let Origin::Distilled(distilling) = &job.row.origin else { continue };
+            if !distilling.method.moves_pixels() || job.finished(self.out)?.is_some() {
+                continue;
+            }
+            for (_, planned) in self.plan.teachers().take(distilling.teachers(self.plan)) {
+                check_norms(&Network::new(&planned.network()?, shape, 0, &self.engine)?, &job.row.name)?;
             }
         }
-        Ok(files)
+        Ok(())
     }
 
     fn checkpoint(&mut self, name: &str, planned: &PlannedTeacher) -> Result<TeacherFile> {

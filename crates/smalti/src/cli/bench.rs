@@ -1,8 +1,9 @@
 //! `smalti bench`.
 
 use super::{Done, Form, args, print, print_json};
-use crate::bench::forecast::{Forecast, Forecasts, forecast};
+use crate::bench::forecast::{Assumed, Forecast, Forecasts, forecast};
 use crate::bench::lab::Machine;
+use crate::bench::making::Making;
 use crate::bench::plan::{ALL, Plan};
 use crate::bench::recipe::BenchRecipe;
 use crate::bench::{self, cells, results};
@@ -79,13 +80,7 @@ fn forecast_text(plan: &Plan, found: &Forecasts) -> String {
     let mut total: f64 = found.students.iter().map(Forecast::seconds).sum();
     for making in &found.makings {
         total += making.seconds();
-        text.push_str(&format!(
-            "\nand {}: {} images at {:.0} a second: {}\n",
-            making.what,
-            thousands(making.images),
-            making.images_per_second,
-            seconds(making.seconds())
-        ));
+        text.push_str(&making_text(making));
     }
     if let Some((proxies, seen, rate)) = found.proxies {
         let time = (proxies * seen) as f64 / rate;
@@ -107,23 +102,37 @@ fn forecast_text(plan: &Plan, found: &Forecasts) -> String {
         seconds(total),
         found.machine
     ));
-    if let Some(rate) = plan.recipe.assume.and_then(|assumed| assumed.gpu_images_per_second) {
-        let seen: u64 = found.students.iter().map(|f| f.to_do * f.images_seen).sum();
+    if let Some(assumed) = &plan.recipe.assume {
+        text.push_str(&assumed_text(assumed, &plan.recipe.ipc, &found.students));
+    }
+    text
+}
+
+fn making_text(making: &Making) -> String {
+    format!(
+        "\nand {}: {} images at {:.0} a second: {}\n",
+        making.what,
+        thousands(making.images),
+        making.images_per_second,
+        seconds(making.seconds())
+    )
+}
+
+/// Hours and bytes by what the recipe says of a source and a GPU elsewhere.
+fn assumed_text(assumed: &Assumed, budgets: &[u32], students: &[Forecast]) -> String {
+    let mut text = String::new();
+    if let Some(rate) = assumed.gpu_images_per_second {
+        let seen: u64 = students.iter().map(|f| f.to_do * f.images_seen).sum();
         text.push_str(&format!(
             "{:.1} GPU hours at {} images/s, which the recipe assumes\n",
             seen as f64 / rate / 3600.0,
             thousands(rate as u64)
         ));
     }
-    if let Some(assumed) = &plan.recipe.assume {
-        for &ipc in &plan.recipe.ipc {
-            let images = u64::from(ipc) * assumed.classes as u64;
-            text.push_str(&format!(
-                "IPC {ipc}: {} images, {}\n",
-                thousands(images),
-                bytes(images * assumed.image_bytes)
-            ));
-        }
+    for &ipc in budgets {
+        let images = u64::from(ipc) * assumed.classes as u64;
+        let stored = bytes(images * assumed.image_bytes);
+        text.push_str(&format!("IPC {ipc}: {} images, {stored}\n", thousands(images)));
     }
     text
 }

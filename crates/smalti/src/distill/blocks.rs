@@ -75,6 +75,8 @@ impl<'a> Mover<'a> {
         let left: Vec<&Block> = blocks.iter().filter(|block| missing.contains(&turn(block))).collect();
         let ipc = blocks.iter().flat_map(|block| &block.images).map(|(_, index)| index + 1).max().unwrap_or(0);
         if !left.is_empty() {
+            // The first block pays for the pass over training images before it.
+            let mut start = Instant::now();
             let materials = Materials::load(self, scanned, ipc, run, ui)?;
             let steps =
                 left.iter().map(|block| block.images.len() as u64).sum::<u64>() * u64::from(self.spec.iterations);
@@ -86,9 +88,9 @@ impl<'a> Mover<'a> {
                 if before.replace(turn(block)) != Some(turn(block)) {
                     weights.iter().for_each(|weights| weights.put_back(network));
                 }
-                let start = Instant::now();
                 let pictures = self.make(block, &materials, &|n| bar.add(n))?;
                 staging.keep(block, &pictures, start)?;
+                start = Instant::now();
             }
             bar.done();
         }

@@ -2,6 +2,7 @@
 
 use super::list::Distillation;
 use super::tuning::{Tuned, Tuning};
+use crate::warm_up::steps_per_second;
 use anyhow::Result;
 use smalti_data::Rgb;
 use smalti_data::mosaic::Layout;
@@ -14,8 +15,6 @@ use std::time::Instant;
 
 /// Images that are moved together in a warm-up.
 const TOGETHER: usize = 50;
-/// Seconds that it may take, about.
-const WARM_UP: f64 = 2.0;
 
 /// Image steps of a set; none where no pixel is moved.
 ///
@@ -40,7 +39,7 @@ pub fn image_steps(
 pub fn rate(
     method: &Distillation,
     tuning: &Tuning,
-    networks: &[&str],
+    networks: &[String],
     shape: Shape,
     engine: &Engine,
 ) -> Result<Option<f64>> {
@@ -68,7 +67,6 @@ pub fn rate(
         Ok(start.elapsed().as_secs_f64())
     };
     // Each network is asked once before the clock counts.
-    let one = seconds(backbones.len() as u32)? / backbones.len() as f64;
-    let steps = ((WARM_UP / one.max(1e-3)) as u32).min(50).max(backbones.len() as u32);
-    Ok(Some(f64::from(steps) * TOGETHER as f64 / seconds(steps)?.max(1e-9)))
+    let steps = steps_per_second(backbones.len() as u64, |steps| seconds(steps as u32))?;
+    Ok(Some(steps * TOGETHER as f64))
 }

@@ -39,6 +39,8 @@ pub struct Recovery {
     pub start: Start,
     /// Published settings for images of about 224, of 64 and of 32 px.
     pub settings: [RecoverSpec; 3],
+    /// Most images that are moved together, for the same sizes.
+    pub blocks: [u32; 3],
 }
 
 /// Which images are moved together.
@@ -74,6 +76,11 @@ impl Distillation {
     /// Whether it asks several teachers in turn.
     pub fn takes_several(&self) -> bool {
         matches!(self.way, Way::Recover(way) if way.settings[0].generalised.is_some())
+    }
+
+    /// Whether it moves pixels, and so needs statistics to match.
+    pub fn moves_pixels(&self) -> bool {
+        matches!(self.way, Way::Recover(_))
     }
 }
 
@@ -135,6 +142,7 @@ const SRE2L: Recovery = Recovery {
     matches: Matches::Everything,
     start: Start::Noise,
     settings: [LARGE, TINY, SMALL],
+    blocks: [100; 3],
 };
 
 /// All methods.
@@ -171,6 +179,7 @@ pub const DISTILLATIONS: &[Distillation] = &[
                 generalised(0.05, Curriculum::Padded { by: 8 }, GENERALISED_SMALL),
                 generalised(0.05, Curriculum::Padded { by: 4 }, GENERALISED_SMALL),
             ],
+            blocks: [80, 100, 100],
             ..SRE2L
         }),
     },

@@ -32,6 +32,7 @@ use smalti_data::source::{Source, SourceOptions};
 use smalti_data::tables::Samples;
 use smalti_data::write::{OutputFormat, SetSpec, source_hash};
 use smalti_learn::engine::{Engine, Precision};
+use smalti_learn::recover::check_norms;
 use staging::Staging;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -126,6 +127,9 @@ pub fn make(
     ui: &Ui,
 ) -> Result<Distilled> {
     let teachers = open_all(teachers, scanned.source.classes(), order.size, &engine, ui)?;
+    if order.method.moves_pixels() {
+        teachers.iter().try_for_each(|teacher| check_norms(&teacher.network, order.method.name))?;
+    }
     let size = teachers[0].network.shape.size;
     let settings = Settings {
         distill: order.method.name.to_owned(),

@@ -7,9 +7,6 @@ use anyhow::Result;
 use serde::Serialize;
 use smalti_learn::recover::{After, Nudge, RecoverSpec, Rounding};
 
-/// Most images that are moved together, where nothing else is asked: as published.
-const BLOCK: u32 = 100;
-
 /// Most images per class: more would be a list that fills memory before anything is made.
 const MOST: u32 = 1_000_000;
 
@@ -65,7 +62,7 @@ impl Distillation {
         if !(1..=MOST).contains(&ipc) {
             return Err(usage(format!("{ipc} images per class cannot be made"), format!("choose 1 to {MOST}")));
         }
-        let moves = matches!(self.way, Way::Recover(_));
+        let moves = self.moves_pixels();
         let given = [
             ("--iterations", tuning.iterations, moves),
             ("--block", tuning.block, moves),
@@ -116,7 +113,8 @@ impl Distillation {
                     Follows::Code => (Rounding::Truncated, After::Stay),
                 };
                 recover.nudge = recover.nudge.map(|nudge| Nudge { after, ..nudge });
-                Ok(Tuned::Recover { way, block: tuning.block.unwrap_or(BLOCK), rounding, recover })
+                let block = tuning.block.unwrap_or(for_size(&way.blocks, size));
+                Ok(Tuned::Recover { way, block, rounding, recover })
             }
             Way::Crops(settings) => {
                 let published = for_size(&settings, size);
