@@ -84,6 +84,30 @@ class PooledResNet(nn.Module):
         return self.fc(x.mean((2, 3)))
 
 
+class Airbench(nn.Module):
+    """The layers of arXiv 2404.00498's network as smalti has them: norms with a scale, the last pooling over all that is left."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.whiten = nn.Conv2d(3, 24, 2)
+        inputs, self.blocks = 24, nn.ModuleList()
+        for outputs in (width, 4 * width, 4 * width):
+            block = nn.Module()
+            block.conv1, block.norm1 = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs)
+            block.conv2, block.norm2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs)
+            self.blocks.append(block)
+            inputs = outputs
+        self.head = nn.Linear(inputs, CLASSES, bias=False)
+
+    def forward(self, x):
+        gelu = nn.functional.gelu
+        x = gelu(self.whiten(x))
+        for block in self.blocks:
+            x = gelu(block.norm1(nn.functional.max_pool2d(block.conv1(x), 2)))
+            x = gelu(block.norm2(block.conv2(x)))
+        return self.head(x.amax((2, 3))) / 9
+
+
 NETWORKS = {
     "resnet18": (64, lambda: torchvision.models.resnet18(num_classes=CLASSES)),
     "resnet50": (64, lambda: torchvision.models.resnet50(num_classes=CLASSES)),
@@ -99,6 +123,8 @@ NETWORKS = {
     "swin_t": (96, lambda: torchvision.models.swin_t(num_classes=CLASSES)),
     "resnet10-ap": (64, lambda: PooledResNet(1, 64, "in")),
     "resnet18-ap-bn": (96, lambda: PooledResNet(2, 96, "bn")),
+    "airbench": (32, lambda: Airbench(64)),
+    "airbench/32": (48, lambda: Airbench(32)),
     "resnet10-ap-bn": (160, lambda: PooledResNet(1, 160, "bn")),
 }
 

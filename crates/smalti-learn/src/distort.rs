@@ -21,6 +21,8 @@ pub enum Distort {
     Cutout,
     /// Moved by up to an eighth of the side on black ground, and flipped.
     Padded,
+    /// Moved by up to a sixteenth of the side, mirrored at the border, and flipped in every second epoch.
+    Alternating,
 }
 
 /// One row of the list.
@@ -62,6 +64,13 @@ pub const DISTORTS: &[DistortInfo] = &[
         about: "moved by up to an eighth of the side each way on black ground, and flipped: the padded crop of CIFAR recipes, with `--augment none`",
         paper: "arXiv 1512.03385; torchvision's RandomCrop(32, padding=4) and RandomHorizontalFlip",
     },
+    DistortInfo {
+        distort: Distort::Alternating,
+        name: "alternating",
+        about: "moved by up to a sixteenth of the side each way, mirrored at the border, and flipped in every second epoch, so that two epochs show both sides of each \
+                image, with `--augment none`",
+        paper: "arXiv 2404.00498",
+    },
 ];
 
 impl Distort {
@@ -84,10 +93,11 @@ impl Distort {
             Distort::None => return batch.shallow_clone(),
             Distort::Cutout => hole(&plain(), &draws.each(|stream| centre(side, stream))),
             Distort::Padded => padded(&plain(), &draws, normalise),
+            Distort::Alternating => alternating(&plain(), &draws),
             Distort::Jitter => jitter(&plain(), &draws, normalise),
             Distort::Dsa => match Stream::new(seed, Stage::Distort, u32::MAX, step).below(6) {
                 0 => colour(&plain(), &draws.each(|stream| [stream.uniform(), stream.uniform(), stream.uniform()])),
-                1 => shift(&plain(), &draws.each(|stream| offsets(side, stream))),
+                1 => shift(&plain(), &draws.each(|stream| offsets(side, 0.125, stream))),
                 2 => hole(&plain(), &draws.each(|stream| centre(side, stream))),
                 3 => flip(&plain(), &draws.each(|stream| [f64::from(u8::from(stream.uniform() < 0.5))])),
                 4 => affine(&plain(), &draws.each(|stream| scaling(stream.uniform(), stream.uniform()))),
@@ -97,6 +107,9 @@ impl Distort {
         crate::nets::channels_last(&distorted).to_kind(batch.kind())
     }
 }
+
+/// In place of an epoch, for draws that hold in all of them; one below that of draws by step.
+const EVERY_EPOCH: u32 = u32::MAX - 1;
 
 /// Numbers for each image of a step.
 struct Draws<'a> {
@@ -113,10 +126,19 @@ impl Draws<'_> {
             .iter()
             .map(|item| of(&mut Stream::new(self.seed, Stage::Distort, item.epoch, u64::from(item.index))))
             .collect();
-        std::array::from_fn(|at| {
-            let column: Vec<f32> = rows.iter().map(|row| row[at] as f32).collect();
-            Tensor::from_slice(&column).reshape([-1, 1, 1, 1]).to_device(self.device)
-        })
+        std::array::from_fn(|at| self.column(rows.iter().map(|row| row[at])))
+    }
+
+    /// A number per image as a tensor [B, 1, 1, 1].
+    fn column(&self, numbers: impl Iterator<Item = f64>) -> Tensor {
+        let numbers: Vec<f32> = numbers.map(|number| number as f32).collect();
+        Tensor::from_slice(&numbers).reshape([-1, 1, 1, 1]).to_device(self.device)
+    }
+
+    /// 1 in every second epoch; the first draw of an image says in which.
+    fn turned(&self, item: &Item) -> u32 {
+        let first = Stream::new(self.seed, Stage::Distort, EVERY_EPOCH, u64::from(item.index)).below(2);
+        (first + item.epoch) % 2
     }
 }
 
@@ -129,34 +151,56 @@ fn colour(x: &Tensor, [brightness, saturation, contrast]: &[Tensor; 3]) -> Tenso
     (x - &mean) * (contrast + 0.5) + mean
 }
 
-/// Rows and columns by which an image is moved: up to an eighth of the side.
-fn offsets(side: i64, stream: &mut Stream) -> [f64; 2] {
-    let most = (side as f64 * 0.125 + 0.5) as u32;
+/// Rows and columns by which an image is moved: up to a `part` of the side.
+fn offsets(side: i64, part: f64, stream: &mut Stream) -> [f64; 2] {
+    let most = (side as f64 * part + 0.5) as u32;
     let mut offset = || f64::from(stream.below(2 * most + 1)) - f64::from(most);
     [offset(), offset()]
 }
 
-/// Moved by whole pixels; zeros come in.
-fn shift(x: &Tensor, [rows, columns]: &[Tensor; 2]) -> Tensor {
+/// Where each of `x.size()[3]` places comes from when images are moved by `offset` [B, 1, 1, 1]: [B, S], partly outside.
+fn origins(x: &Tensor, offset: &Tensor) -> Tensor {
+    let side = x.size()[3];
+    Tensor::arange(side, (Kind::Float, x.device())).reshape([1, side]) + offset.reshape([-1, 1])
+}
+
+/// Rows and columns [B, S] of each image [B, 3, S, S], by their places.
+fn picked(x: &Tensor, rows: &Tensor, columns: &Tensor) -> Tensor {
     let size = x.size();
     let (images, side) = (size[0], size[3]);
-    let along = |offset: &Tensor| {
-        let from = Tensor::arange(side, (Kind::Float, x.device())).reshape([1, side]) + offset.reshape([images, 1]);
-        let inside = from.ge(0.0).logical_and(&from.le((side - 1) as f64));
-        (from.clamp(0.0, (side - 1) as f64).to_kind(Kind::Int64), inside)
-    };
-    let ((rows, row_inside), (columns, column_inside)) = (along(rows), along(columns));
-    let moved = x.gather(2, &rows.reshape([images, 1, side, 1]).expand([images, 3, side, side], false), false);
-    let moved = moved.gather(3, &columns.reshape([images, 1, 1, side]).expand([images, 3, side, side], false), false);
-    let inside = row_inside.reshape([images, 1, side, 1]).logical_and(&column_inside.reshape([images, 1, 1, side]));
-    moved * inside.to_kind(Kind::Float)
+    let rows = rows.to_kind(Kind::Int64).reshape([images, 1, side, 1]);
+    let columns = columns.to_kind(Kind::Int64).reshape([images, 1, 1, side]);
+    let moved = x.gather(2, &rows.expand([images, 3, side, side], false), false);
+    moved.gather(3, &columns.expand([images, 3, side, side], false), false)
+}
+
+/// Moved by whole pixels; zeros come in.
+fn shift(x: &Tensor, [rows, columns]: &[Tensor; 2]) -> Tensor {
+    let last = (x.size()[3] - 1) as f64;
+    let (rows, columns) = (origins(x, rows), origins(x, columns));
+    let inside = |from: &Tensor| from.ge(0.0).logical_and(&from.le(last));
+    let both = inside(&rows).unsqueeze(2).logical_and(&inside(&columns).unsqueeze(1)); // [B, S, S]
+    picked(x, &rows.clamp(0.0, last), &columns.clamp(0.0, last)) * both.unsqueeze(1).to_kind(Kind::Float)
+}
+
+/// Moved by whole pixels; what comes in is the image mirrored at its border pixel, as torch's `reflect` padding.
+fn shift_mirrored(x: &Tensor, [rows, columns]: &[Tensor; 2]) -> Tensor {
+    let last = (x.size()[3] - 1) as f64;
+    let mirrored = |offset: &Tensor| last - (origins(x, offset).abs() - last).abs();
+    picked(x, &mirrored(rows), &mirrored(columns))
+}
+
+fn alternating(x: &Tensor, draws: &Draws) -> Tensor {
+    let side = x.size()[3];
+    let moved = shift_mirrored(x, &draws.each(|stream| offsets(side, 0.0625, stream)));
+    flip(&moved, &[draws.column(draws.items.iter().map(|item| f64::from(draws.turned(item))))])
 }
 
 /// Zeros come in where black is 0.
 fn padded(x: &Tensor, draws: &Draws, normalise: &Normalise) -> Tensor {
     let side = x.size()[3];
     let [rows, columns, flipped] = draws.each(|stream| {
-        let [row, column] = offsets(side, stream);
+        let [row, column] = offsets(side, 0.125, stream);
         [row, column, f64::from(stream.below(2))]
     });
     let (mean, std) = normalise.tensors(x.device());

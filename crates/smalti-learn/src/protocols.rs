@@ -270,6 +270,21 @@ pub const PROTOCOLS: &[Protocol] = &[
         ..SMALL
     },
     Protocol {
+        name: "fast",
+        about: "whole sets in few epochs, by what the speed records of CIFAR-10 do: Muon, a learning rate that falls with every step, both sides of each image in \
+                turn; --student airbench is their network",
+        paper: "arXiv 2404.00498; the length of steps is this project's",
+        optimiser: OptimiserSpec::Muon { learning_rate: 0.01, momentum: 0.9, weight_decay: 0.01 },
+        rate: Rate::Linear,
+        batch: Batch::Fixed(128),
+        length: Duration::Fixed(Length::SmoothEpochs(8)),
+        augment: Augment::None,
+        distort: Distort::Alternating,
+        constants: Constants::BySet,
+        fit: Fit::Whole,
+        ..HARD
+    },
+    Protocol {
         name: "small-soft",
         about: "`small` with CutMix and a teacher that sees every batch",
         mix: CUTMIX,

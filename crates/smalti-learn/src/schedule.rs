@@ -9,9 +9,21 @@ use smalti_data::random::{Stage, Stream};
 pub enum Length {
     /// Passes over the set; the short last batch of each is kept; the learning rate changes once per epoch.
     Epochs(u32),
+    /// The same passes, but the learning rate changes every step: for few of them.
+    SmoothEpochs(u32),
     /// A total number of images, rounded down to full batches (at least one) that run across epochs; the learning rate changes every
     /// step.
     ImagesSeen(u64),
+}
+
+impl Length {
+    /// The passes over the set, where it is given so.
+    pub fn epochs(self) -> Option<u32> {
+        match self {
+            Length::Epochs(epochs) | Length::SmoothEpochs(epochs) => Some(epochs),
+            Length::ImagesSeen(_) => None,
+        }
+    }
 }
 
 /// How the learning rate moves, as a factor on its peak at a part `t` of the training, 0 <= t < 1.
@@ -131,7 +143,7 @@ impl Schedule {
     pub fn new(images: u32, batch: u32, length: Length, rate: Rate) -> Schedule {
         let (images, batch) = (u64::from(images.max(1)), u64::from(batch.max(1)));
         let steps = match length {
-            Length::Epochs(epochs) => u64::from(epochs) * images.div_ceil(batch),
+            Length::Epochs(epochs) | Length::SmoothEpochs(epochs) => u64::from(epochs) * images.div_ceil(batch),
             Length::ImagesSeen(seen) => (seen / batch).max(1),
         };
         Schedule { images, batch, length, rate, steps }
@@ -140,12 +152,15 @@ impl Schedule {
     pub fn step(&self, number: u64) -> Planned {
         let Schedule { images, batch, steps, .. } = *self;
         match self.length {
-            Length::Epochs(epochs) => {
+            Length::Epochs(epochs) | Length::SmoothEpochs(epochs) => {
                 let per_epoch = images.div_ceil(batch);
                 let (epoch, from) = (number / per_epoch, number % per_epoch * batch);
                 let count = batch.min(images - from) as u32;
                 let ends_epoch = (from + u64::from(count) == images).then_some(epoch as u32);
-                let rate = self.rate.at(epoch, u64::from(epochs));
+                let rate = match self.length {
+                    Length::SmoothEpochs(_) => self.rate.at(number, steps),
+                    _ => self.rate.at(epoch, u64::from(epochs)),
+                };
                 let anew = from == 0 && self.rate.begins_anew(epoch, u64::from(epochs));
                 Planned { number, first: epoch * images + from, count, rate, anew, ends_epoch }
             }
@@ -242,6 +257,9 @@ mod tests {
     fn the_published_rates_come_out() {
         let schedule = Schedule::new(10_000, 128, Length::Epochs(300), Rate::Cosine);
         assert_eq!(schedule.steps, 23_700);
+        let smooth = Schedule::new(10, 4, Length::SmoothEpochs(2), Rate::Linear);
+        let rates: Vec<f64> = (0..smooth.steps).map(|number| 6.0 * smooth.step(number).rate).collect();
+        assert!(rates.iter().zip([6.0, 5.0, 4.0, 3.0, 2.0, 1.0]).all(|(a, b)| (a - b).abs() < 1e-12), "{rates:?}");
         for (epoch, expected) in [(0u64, 1.0), (1, 0.999_972_58), (150, 0.5), (299, 2.7415e-5)] {
             assert!((schedule.step(epoch * 79 + 78).rate - expected).abs() < 1e-8, "epoch {epoch}");
         }

@@ -108,7 +108,7 @@ impl Every {
 impl Checks {
     /// Whether a student is measured after an epoch, counted from 0.
     fn due(self, epoch: u32, length: Length) -> bool {
-        let Length::Epochs(epochs) = length else { return false };
+        let Some(epochs) = length.epochs() else { return false };
         let done = epoch + 1;
         done.is_multiple_of(self.every.epochs(epochs))
             && f64::from(done) > self.from * f64::from(epochs)

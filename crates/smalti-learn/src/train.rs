@@ -112,6 +112,7 @@ pub fn train(
 ) -> Result<History> {
     check(store, spec)?;
     network.check_fits(store, &spec.stage)?;
+    network.look_first(store, &spec.normalise, engine)?;
     let images = store.len() as u32;
     let schedule = spec.schedule(images);
     let mut order = Order::new(spec.seed, images);
@@ -161,7 +162,7 @@ fn check(store: &ImageStore, spec: &TrainSpec) -> Result<()> {
     if spec.batch == 0 {
         return nothing("a batch of 0 images", "give it a --batch above 0");
     }
-    if matches!(spec.length, Length::Epochs(0) | Length::ImagesSeen(0)) {
+    if spec.length.epochs() == Some(0) || spec.length == Length::ImagesSeen(0) {
         return nothing("a length of 0", "give it epochs, or images to see, above 0");
     }
     if spec.views.augment == Augment::Shuffled && store.tiles().len() > 64 {

@@ -12,7 +12,7 @@ use std::path::Path;
 use tch::{Kind, Tensor};
 
 /// Name, side of the images in the script in pixels.
-const NETWORKS: [(&str, u32); 14] = [
+const NETWORKS: [(&str, u32); 16] = [
     ("resnet18", 64),
     ("resnet50", 64),
     ("resnet18-small", 32),
@@ -24,6 +24,8 @@ const NETWORKS: [(&str, u32); 14] = [
     ("mobilenet_v2", 64),
     ("efficientnet_b0", 64),
     ("swin_t", 96),
+    ("airbench", 32),
+    ("airbench/32", 48),
     ("resnet10-ap", 64),
     ("resnet18-ap-bn", 96),
     ("resnet10-ap-bn", 160),

@@ -128,11 +128,15 @@ impl TrainingRecipe {
                 return Err(usage("both images seen and epochs are given", "give --images-seen or --epochs, not both"));
             }
             (Some(seen), None) => Duration::Fixed(Length::ImagesSeen(seen)),
-            (None, Some(epochs)) => Duration::Fixed(Length::Epochs(epochs)),
+            (None, Some(epochs)) => Duration::Fixed(match protocol.length {
+                Duration::Fixed(Length::SmoothEpochs(_)) => Length::SmoothEpochs(epochs),
+                _ => Length::Epochs(epochs),
+            }),
             (None, None) => protocol.length,
         };
         let batch = self.batch.map_or(protocol.batch, Batch::Fixed);
-        if batch == Batch::Fixed(0) || matches!(length, Duration::Fixed(Length::ImagesSeen(0) | Length::Epochs(0))) {
+        let nothing = |length: Length| length.epochs() == Some(0) || length == Length::ImagesSeen(0);
+        if batch == Batch::Fixed(0) || matches!(length, Duration::Fixed(length) if nothing(length)) {
             return Err(usage("a student of no step learns nothing", "give --images-seen and --batch above 0"));
         }
         let crop = self.crop_min.map_or(protocol.crop, |min| crops_from(protocol.crop, min));
@@ -216,7 +220,7 @@ impl Training {
     pub fn images_seen(&self, set: SetFacts) -> u64 {
         let batch = u64::from(self.batch_of(set));
         match self.length.of(set.images, set.classes) {
-            Length::Epochs(epochs) => u64::from(epochs) * set.images as u64,
+            Length::Epochs(epochs) | Length::SmoothEpochs(epochs) => u64::from(epochs) * set.images as u64,
             Length::ImagesSeen(seen) => (seen / batch).max(1) * batch,
         }
     }
@@ -333,7 +337,7 @@ impl SetFacts {
 pub fn warn_of_few_steps(training: &Training, set: SetFacts, ui: &Ui) {
     let images = set.images;
     let steps = step_count(images, &training.spec("", 0, set));
-    if steps < FEW_STEPS && matches!(training.length, Duration::Fixed(Length::Epochs(_))) {
+    if steps < FEW_STEPS && matches!(training.length, Duration::Fixed(length) if length.epochs().is_some()) {
         ui.warn(format!(
             "protocol `{}` takes only {} on {}; --images-seen 30000 --batch 50, as protocol `small` has them, suits a set of this size",
             training.protocol,

@@ -54,6 +54,34 @@ fn pytorchs_formulas_give_the_same() {
     }
 }
 
+/// A row 1 2 3 4 moved by one to the right shows 2 1 2 3: the border pixel is not repeated.
+#[test]
+fn what_comes_in_is_mirrored_at_the_border() {
+    let moved = |by: f64| rows(&shift_mirrored(&ramp(4), &column([0.0, by])), 0)[0].clone();
+    assert_eq!(moved(-1.0), [2.0, 1.0, 2.0, 3.0]);
+    assert_eq!(moved(-2.0), [3.0, 2.0, 1.0, 2.0]);
+    assert_eq!(moved(1.0), [2.0, 3.0, 4.0, 3.0]);
+    assert_eq!(rows(&shift_mirrored(&ramp(4), &column([1.0, 0.0])), 0)[3], [9.0, 10.0, 11.0, 12.0]);
+}
+
+/// Two epochs show both sides of every image, and about half of the images begin with either. 8 px are moved by one at most, so a flat image tells
+/// nothing of it and a step from dark to bright tells the side.
+#[test]
+fn every_second_epoch_shows_the_other_side() {
+    let step =
+        (Tensor::arange(8, (Kind::Float, Device::Cpu)).ge(4.0)).to_kind(Kind::Float).expand([64, 3, 8, 8], false);
+    let sides = |epoch| {
+        let items: Vec<Item> = (0..64).map(|index| Item { index, epoch }).collect();
+        let seen = Distort::Alternating.apply(&step.contiguous(), &items, &IMAGENET, 3, 0);
+        Vec::<f32>::try_from(seen.select(3, 7).select(2, 0).select(1, 0).contiguous()).expect("numbers")
+    };
+    let (first, second) = (sides(0), sides(1));
+    assert!(first.iter().zip(&second).all(|(a, b)| a + b == 1.0), "{first:?} {second:?}");
+    assert_eq!(first, sides(2));
+    // Binomial(64, 1/2) stays within 32 ± 5 * 4.
+    assert!((12.0..=52.0).contains(&first.iter().sum::<f32>()));
+}
+
 #[test]
 fn numbers_in_the_middle_change_nothing() {
     let x = ramp(4) / 50.0;

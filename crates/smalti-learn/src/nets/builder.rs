@@ -140,6 +140,29 @@ impl Builder {
         self.conv(weight, Some(bias), geometry)
     }
 
+    /// A 3x3 convolution without bias: PyTorch's default initialisation, but the first filters hand on one channel each (torch.nn.init.dirac_).
+    pub fn conv_identity(&mut self, name: &str, inputs: i64, outputs: i64) -> Conv {
+        let geometry = Geometry::centred(3, 1);
+        let each = inputs as usize * 9;
+        let bound = 1.0 / (each as f64).sqrt();
+        let mut values = self.draw(each * outputs as usize, |stream| stream.between(-bound, bound));
+        for (channel, filter) in values.chunks_mut(each).take(inputs as usize).enumerate() {
+            filter.fill(0.0);
+            filter[channel * 9 + 4] = 1.0;
+        }
+        let weight = self.add(format!("{name}.weight"), values, &[outputs, inputs, 3, 3], Role::Weight);
+        self.conv(weight, None, geometry)
+    }
+
+    /// A convolution whose weights are kept with the network and never learnt, 0 until they are set, with a bias of 0.
+    pub fn conv_frozen(&mut self, name: &str, inputs: i64, outputs: i64, geometry: Geometry) -> Conv {
+        let shape = [outputs, inputs / geometry.groups, geometry.kernel, geometry.kernel];
+        let weight = channels_last(&Tensor::zeros(shape, (Kind::Float, self.device)));
+        let weight = self.constant(&format!("{name}.weight"), &weight);
+        let bias = Some(self.zeros(format!("{name}.bias"), outputs));
+        self.conv(weight, bias, geometry)
+    }
+
     /// A linear layer with PyTorch's default initialisation.
     pub fn linear(&mut self, name: &str, inputs: i64, outputs: i64) -> Linear {
         let (weight, bias) = self.default_pair(name, inputs, outputs, &[outputs, inputs]);

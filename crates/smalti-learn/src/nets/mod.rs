@@ -1,5 +1,6 @@
 //! Networks. Every initial value is drawn from our own generator with PyTorch's distributions; names are torchvision's.
 
+mod airbench;
 mod builder;
 mod convnet;
 mod efficientnet;
@@ -16,6 +17,7 @@ pub(crate) use layers::channels_last;
 pub use noise::NoiseStrength;
 pub use taps::{Hearing, Layer, Moments, Over, Seen};
 
+use crate::batch::{Normalise, plain_batch};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use builder::{Builder, Parts};
@@ -48,8 +50,15 @@ pub struct Family {
 }
 
 /// All families.
-pub const FAMILIES: &[Family] =
-    &[convnet::FAMILY, resnet::FAMILY, resnet_ap::FAMILY, mobilenet::FAMILY, efficientnet::FAMILY, swin::FAMILY];
+pub const FAMILIES: &[Family] = &[
+    convnet::FAMILY,
+    resnet::FAMILY,
+    resnet_ap::FAMILY,
+    mobilenet::FAMILY,
+    efficientnet::FAMILY,
+    swin::FAMILY,
+    airbench::FAMILY,
+];
 
 /// What the network must fit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +75,10 @@ trait Body {
     fn features(&self, images: &Tensor, mode: Mode) -> Tensor;
     /// From features [B, F] to logits [B, C], fp32.
     fn head(&self, features: &Tensor) -> Tensor;
+    /// Sets what depends on the training images: called once before training with a way to get some of them, [B, 3, S, S].
+    fn look_first(&self, _images: &dyn Fn() -> Result<Tensor>) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// Logits [B, C] and penultimate features [B, F], both fp32.
@@ -146,6 +159,17 @@ impl Network {
         self.taps.listen(hearing, || self.forward(images, Mode::Eval))
     }
 
+    /// Sets what depends on the training images: as many of them, evenly from the whole store, as have the pixels of 5,000 at 32 px.
+    ///
+    /// # Errors
+    /// When a spooled image cannot be read back.
+    pub(crate) fn look_first(&self, store: &ImageStore, normalise: &Normalise, engine: &Engine) -> Result<()> {
+        let most = FIRST_LOOK / (store.size() as usize).pow(2);
+        let count = most.clamp(1, store.len());
+        let evenly: Vec<u32> = (0..count).map(|place| (place * store.len() / count) as u32).collect();
+        self.body.look_first(&|| plain_batch(store, &evenly, normalise, engine))
+    }
+
     /// The kind of number it computes in.
     pub(crate) fn kind(&self) -> Kind {
         self.kind
@@ -191,6 +215,9 @@ impl Network {
     }
 }
 
+/// Pixels of the training images that a network may look at before it is trained.
+const FIRST_LOOK: usize = 5000 * 32 * 32;
+
 /// The name with its defaults written out: `convnet-3` becomes `convnet-3/128-bn`.
 pub fn full_name(name: &str) -> String {
     convnet::Spec::parse(name).map_or_else(|| name.to_owned(), |spec| spec.to_string())
@@ -225,6 +252,9 @@ mod tests {
             ("mobilenet_v2", 2_236_682),
             ("efficientnet_b0", 4_020_358),
             ("swin_t", 27_527_044),
+            // 24 + (24 + 64) * 64 * 9 + (64 + 256) * 256 * 9 + 2 * 256 * 256 * 9 + 4 * (64 + 256 + 256) + 256 * 10.
+            ("airbench", 1_972_504),
+            ("airbench/32", 497_816),
         ];
         let examples = FAMILIES.iter().flat_map(|family| family.examples);
         assert!(examples.eq(counts.iter().map(|(name, _)| name)), "every example is in this table");

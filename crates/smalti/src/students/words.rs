@@ -28,6 +28,7 @@ impl Training {
                     .to_owned()
             }
             Duration::Fixed(Length::Epochs(epochs)) => format!("{epochs} epochs, learning rate changed per epoch"),
+            Duration::Fixed(Length::SmoothEpochs(epochs)) => format!("{epochs} epochs, learning rate changed per step"),
             Duration::Fixed(Length::ImagesSeen(seen)) => {
                 format!("{} seen, learning rate changed per step", count(seen, "image"))
             }
