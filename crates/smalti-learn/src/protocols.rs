@@ -270,6 +270,16 @@ pub const PROTOCOLS: &[Protocol] = &[
         ..SMALL
     },
     Protocol {
+        name: "proxy",
+        about: "the scoring networks: 10 epochs of AdamW, crops from a quarter of the area on",
+        paper: "this project",
+        length: Duration::Fixed(Length::Epochs(10)),
+        augment: Augment::Standard,
+        crop: Crop::Fixed(CropRange { scale: (0.25, 1.0), ratio: (3.0 / 4.0, 4.0 / 3.0) }),
+        fit: Fit::Whole,
+        ..HARD
+    },
+    Protocol {
         name: "fast",
         about: "whole sets in few epochs, by what the speed records of CIFAR-10 do: Muon, a learning rate that falls with every step, both sides of each image in \
                 turn; --student airbench is their network",

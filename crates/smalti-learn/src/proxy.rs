@@ -1,19 +1,13 @@
 //! Proxies: small networks trained on the full training set, whose opinion of every sample is recorded epoch by epoch.
 
-use crate::augment::Augment;
-use crate::batch::{IMAGENET, Views};
-use crate::distort::Distort;
+use crate::batch::Views;
 use crate::engine::Engine;
 use crate::error::{Error, Result, guard};
 use crate::inference::{at_once, for_each_batch, look};
 use crate::labels::Labels;
 use crate::measure::trace_rows;
-use crate::mix::Mix;
 use crate::nets::{Network, Shape};
-use crate::optim::OptimiserSpec;
-use crate::schedule::{Length, Rate};
-use crate::train::{Observer, StatisticsUpdate, Step, TrainSpec, train};
-use smalti_data::crop::CropRange;
+use crate::train::{Observer, Step, TrainSpec, train};
 use smalti_data::files;
 use smalti_data::store::ImageStore;
 use smalti_data::tables::features::{path_in, write_parts};
@@ -24,18 +18,12 @@ use std::path::Path;
 use std::time::Instant;
 
 /// How a proxy is trained.
-#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ProxySpec {
     /// Network name.
     pub network: String,
-    /// Passes over the training set.
-    pub epochs: u32,
-    /// Images per step.
-    pub batch: u32,
-    /// Update rule.
-    pub optimiser: OptimiserSpec,
-    /// Crops of the training views.
-    pub crop: CropRange,
+    /// Its training, but for stage and seeds, which are the task's. Its length is in epochs.
+    pub train: TrainSpec,
     /// Epochs (from 0) after which an eval pass is recorded.
     pub eval_epochs: Vec<u32>,
 }
@@ -93,19 +81,8 @@ pub fn record(
             std::fs::remove_dir_all(&partial).map_err(smalti_data::Error::io("clear", &partial))?;
         }
         let network = Network::new(&spec.network, Shape { classes, size: store.size() }, seed, engine)?;
-        let views = Views { augment: Augment::Standard, range: spec.crop, distort: Distort::None, seed };
-        let plan = TrainSpec {
-            stage: stage.clone(),
-            optimiser: spec.optimiser,
-            rate: Rate::Cosine,
-            batch: spec.batch,
-            length: Length::Epochs(spec.epochs),
-            views,
-            mix: Mix::None,
-            normalise: IMAGENET,
-            statistics: StatisticsUpdate::Once,
-            seed,
-        };
+        let views = Views { seed, ..spec.train.views };
+        let plan = TrainSpec { stage: stage.clone(), seed, views, ..spec.train.clone() };
         let mut recorder = Recorder {
             store,
             spec,
@@ -121,7 +98,7 @@ pub fn record(
         let train_top1_percent = recorder.last_correct;
         let start = Instant::now();
         if leaves == Leaves::TraceAndFeatures {
-            write_all_features(&path_in(&partial), &network, store, engine, &stage)?;
+            write_all_features(&path_in(&partial), &network, store, (spec, engine), &stage)?;
         }
         replace(&partial, &done)?;
         Ok(ProxyReport { seed, train_top1_percent, seconds: history.seconds + start.elapsed().as_secs_f64() })
@@ -145,12 +122,18 @@ fn replace(partial: &Path, done: &Path) -> Result<()> {
 
 /// Writes the penultimate features of every image, in eval mode, without augmentation, class by class. After an error the file is not whole;
 /// it lies in a folder that is not finished.
-fn write_all_features(path: &Path, network: &Network, store: &ImageStore, engine: &Engine, stage: &str) -> Result<()> {
+fn write_all_features(
+    path: &Path,
+    network: &Network,
+    store: &ImageStore,
+    with: (&ProxySpec, &Engine),
+    stage: &str,
+) -> Result<()> {
     let mut order: Vec<u32> = (0..store.len() as u32).collect();
     order.sort_unstable_by_key(|&i| (store.label(i), store.sample(i)));
     let mut failed = None;
     let parts = order.chunks(at_once(store.size())).map_while(|indices| {
-        match features_of(indices, network, store, engine, stage) {
+        match features_of(indices, network, store, with, stage) {
             Ok(features) => Some(features),
             Err(error) => {
                 failed = Some(error);
@@ -169,10 +152,10 @@ fn features_of(
     indices: &[u32],
     network: &Network,
     store: &ImageStore,
-    engine: &Engine,
+    (spec, engine): (&ProxySpec, &Engine),
     stage: &str,
 ) -> Result<Features> {
-    let output = look(network, store, indices, &IMAGENET, engine)?;
+    let output = look(network, store, indices, &spec.train.normalise, engine)?;
     let features = output.features.to_kind(tch::Kind::Float).flatten(1, -1).contiguous().to_device(tch::Device::Cpu);
     let width = features.size()[1] as usize;
     let mut values = vec![0.0f32; indices.len() * width];
@@ -215,8 +198,8 @@ impl Observer for Recorder<'_> {
 
     fn epoch_end(&mut self, epoch: u32, network: &Network) -> Result<()> {
         if self.spec.eval_epochs.contains(&epoch) {
-            let Recorder { store, rows, engine, stage, .. } = self;
-            for_each_batch(network, store, &IMAGENET, engine, stage, |indices, output| {
+            let Recorder { store, rows, engine, stage, spec, .. } = self;
+            for_each_batch(network, store, &spec.train.normalise, engine, stage, |indices, output| {
                 let labels: Vec<u32> = indices.iter().map(|&i| store.label(i)).collect();
                 let samples: Vec<u32> = indices.iter().map(|&i| store.sample(i)).collect();
                 rows.extend(trace_rows(&output.logits, &output.features, &labels, &samples, Pass::Eval));

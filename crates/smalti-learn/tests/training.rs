@@ -168,10 +168,7 @@ fn a_proxy_records_every_sample_of_every_epoch() {
     let set = store(7, 1);
     let proxy = ProxySpec {
         network: "convnet-2/16-in".into(),
-        epochs: 3,
-        batch: 5,
-        optimiser: ADAMW,
-        crop: CropRange::default(),
+        train: TrainSpec { batch: 5, length: Length::Epochs(3), ..spec(0) },
         eval_epochs: vec![2],
     };
     let seen = Mutex::new(0);

@@ -4,7 +4,7 @@
 //!
 //! | part | module |
 //! |---|---|
-//! | settings: flags over files over presets | [`recipe`], [`presets`] |
+//! | settings: flags over files over presets | [`recipe`], [`presets`], [`proxies`] |
 //! | the stages of the pipeline | [`stages`], [`run`] |
 //! | students on a set, several seeds | [`students`], [`sources`] |
 //! | soft labels: who says them, and what was said | [`teachers`] |
@@ -25,6 +25,7 @@ pub mod inspect;
 pub mod methods;
 pub mod pipeline;
 pub mod presets;
+pub mod proxies;
 pub mod recipe;
 pub mod report;
 pub mod run;

@@ -2,15 +2,13 @@
 
 use crate::error::{failure, near, unknown, usage};
 use crate::presets::{DEFAULT, preset};
+use crate::proxies::{ProxyRecipe, ProxySettings};
 use anyhow::{Context, Result};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use smalti_data::crop::CropRange;
 use smalti_data::decode::{Detail, Orientation, Profile};
 use smalti_data::mosaic::Layout;
 use smalti_data::write::OutputFormat;
-use smalti_learn::optim::OptimiserSpec;
-use smalti_learn::proxy::ProxySpec;
 use smalti_select::{HardEnd, Needs, OnSmallClass};
 use std::path::Path;
 
@@ -53,28 +51,6 @@ pub struct Recipe {
     pub proxy: ProxyRecipe,
 }
 
-/// Settings of the scoring networks as far as they were given.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct ProxyRecipe {
-    /// Network name.
-    pub network: Option<String>,
-    /// Side of the images that it sees, in pixels.
-    pub size: Option<u32>,
-    /// Passes over the training images.
-    pub epochs: Option<u32>,
-    /// Networks whose scores are averaged.
-    pub seeds: Option<u32>,
-    /// Images per step.
-    pub batch: Option<u32>,
-    /// Peak learning rate of AdamW.
-    pub learning_rate: Option<f64>,
-    /// Smallest area of a training crop, as a part of the image.
-    pub crop_min: Option<f64>,
-    /// Epochs, from 0, after which every image is looked at without augmentation.
-    pub eval_epochs: Option<Vec<u32>>,
-}
-
 /// Complete settings of `compress`; what a set carries as `recipe.toml`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -101,27 +77,6 @@ pub struct Settings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub proxy: Option<ProxySettings>,
 }
-
-/// Complete settings of the scoring networks.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-#[allow(missing_docs, reason = "the fields of ProxyRecipe, made complete")]
-pub struct ProxySettings {
-    pub network: String,
-    pub size: u32,
-    pub epochs: u32,
-    pub seeds: u32,
-    pub batch: u32,
-    pub learning_rate: f64,
-    pub crop_min: f64,
-    pub eval_epochs: Vec<u32>,
-}
-
-/// Most scoring networks of one run; their seeds are `seed * 100 + i`.
-const MAX_PROXIES: u32 = 100;
-
-/// Largest side that scoring networks see unless told otherwise: a ranking needs less detail than a student.
-const PROXY_SIZE: u32 = 64;
 
 /// Largest side of stored images unless told otherwise: the benchmark's.
 const LARGEST_DEFAULT_SIZE: u32 = 224;
@@ -218,80 +173,6 @@ impl Recipe {
             licence: self.licence.clone(),
             proxy: if needs != Needs::Nothing { Some(self.proxy.settle(size)?) } else { None },
         })
-    }
-}
-
-impl ProxyRecipe {
-    /// These settings, and those of `below` where none is given here.
-    pub fn over(self, below: ProxyRecipe) -> ProxyRecipe {
-        ProxyRecipe {
-            network: self.network.or(below.network),
-            size: self.size.or(below.size),
-            epochs: self.epochs.or(below.epochs),
-            seeds: self.seeds.or(below.seeds),
-            batch: self.batch.or(below.batch),
-            learning_rate: self.learning_rate.or(below.learning_rate),
-            crop_min: self.crop_min.or(below.crop_min),
-            eval_epochs: self.eval_epochs.or(below.eval_epochs),
-        }
-    }
-
-    /// Complete settings for a set of images of `image_size` px.
-    ///
-    /// # Errors
-    /// For numbers out of range.
-    pub fn settle(&self, image_size: u32) -> Result<ProxySettings> {
-        let size = self.size.unwrap_or(image_size.min(PROXY_SIZE));
-        let epochs = self.epochs.unwrap_or(10);
-        let seeds = self.seeds.unwrap_or(2);
-        let network = if size < PROXY_SIZE { "convnet-3/64" } else { "convnet-4/64" };
-        let settled = ProxySettings {
-            network: smalti_learn::nets::full_name(self.network.as_deref().unwrap_or(network)),
-            size,
-            epochs,
-            seeds,
-            batch: self.batch.unwrap_or(128),
-            learning_rate: self.learning_rate.unwrap_or(1e-3),
-            crop_min: self.crop_min.unwrap_or(0.25),
-            eval_epochs: self.eval_epochs.clone().unwrap_or_else(|| vec![epochs.saturating_sub(1)]),
-        };
-        let bad = |what: String, hint: &str| Err(usage(what, hint));
-        if epochs == 0 || settled.batch == 0 || seeds == 0 || seeds > MAX_PROXIES {
-            let hint = "give --proxy-epochs, --proxy-seeds (at most 100) and a batch of at least 1";
-            return bad(
-                format!("{seeds} proxies of {epochs} epochs with batches of {} score nothing", settled.batch),
-                hint,
-            );
-        }
-        if !settled.eval_epochs.iter().all(|&e| e < epochs) || settled.eval_epochs.is_empty() {
-            let hint = "count epochs from 0, and name at least one below `epochs`";
-            return bad(format!("eval-epochs {:?} are not epochs of {epochs}", settled.eval_epochs), hint);
-        }
-        settled.crop().check()?;
-        Ok(settled)
-    }
-}
-
-impl ProxySettings {
-    fn crop(&self) -> CropRange {
-        CropRange { scale: (self.crop_min, 1.0), ..CropRange::default() }
-    }
-
-    /// What the training loop needs.
-    pub fn spec(&self) -> ProxySpec {
-        ProxySpec {
-            network: self.network.clone(),
-            epochs: self.epochs,
-            batch: self.batch,
-            optimiser: OptimiserSpec::AdamW { learning_rate: self.learning_rate, weight_decay: 0.01 },
-            crop: self.crop(),
-            eval_epochs: self.eval_epochs.clone(),
-        }
-    }
-
-    /// The seeds of the proxies behind the set with this `seed`: no two sets share one.
-    pub fn seeds_for(&self, seed: u64) -> Vec<u64> {
-        (0..u64::from(self.seeds)).map(|i| seed.wrapping_mul(u64::from(MAX_PROXIES)).wrapping_add(i)).collect()
     }
 }
 

@@ -3,7 +3,7 @@
 use super::cells;
 use super::making::{Making, makings};
 use super::plan::{ALL, Plan, Row};
-use crate::students::{SetFacts, Training};
+use crate::students::{SetFacts, Training, TrainingRecipe};
 use crate::ui::Ui;
 use crate::warm_up::steps_per_second;
 use anyhow::Result;
@@ -154,10 +154,14 @@ fn proxies(
         return Ok(None);
     }
     let proxy = &plan.proxy;
-    let mut training = plan.rows[0].trainings[0].clone();
-    training.student.clone_from(&proxy.network);
-    training.labels = LabelKind::Hard;
-    training.batch = smalti_learn::protocols::Batch::Fixed(proxy.batch);
+    let recipe = TrainingRecipe {
+        student: Some(proxy.network.clone()),
+        protocol: Some(proxy.protocol.clone()),
+        epochs: Some(proxy.epochs),
+        batch: Some(proxy.batch),
+        ..TrainingRecipe::default()
+    };
+    let training = recipe.settle()?;
     ui.say("warm-up", format!("{} at {} px on noise", proxy.network, proxy.size));
     let rate = rate(&training, proxy.size, classes, engine)?;
     let seen = images as u64 * u64::from(proxy.epochs);

@@ -2,7 +2,8 @@
 
 use super::{Done, Form, args, print, print_json};
 use crate::pipeline::{self, Outcome, Overwrite, Request};
-use crate::recipe::{ProxyRecipe, Recipe};
+use crate::proxies::ProxyRecipe;
+use crate::recipe::Recipe;
 use crate::report::words::bytes;
 use crate::run::working_folder;
 use crate::stages::Given;
@@ -72,6 +73,7 @@ fn flags(args: &args::Compress) -> Recipe {
         licence: args.licence.clone(),
         proxy: ProxyRecipe {
             network: args.proxy.proxy.clone(),
+            protocol: args.proxy.proxy_protocol.clone(),
             size: args.proxy.proxy_size,
             epochs: args.proxy.proxy_epochs,
             seeds: args.proxy.proxy_seeds,

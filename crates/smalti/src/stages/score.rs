@@ -7,7 +7,8 @@ use crate::cache::{self, Cache, Kind};
 use crate::decoded::{self, Wanted};
 use crate::error::failure;
 use crate::pipeline::Request;
-use crate::recipe::{ProxySettings, Settings};
+use crate::proxies::ProxySettings;
+use crate::recipe::Settings;
 use crate::run::Run;
 use crate::sources::{budget, rows};
 use crate::students::{machine, program};
@@ -301,7 +302,7 @@ fn train_one(
     let total = store.len() as u64 * u64::from(job.proxy.epochs);
     let bar = ui.progress("proxy", &format!("{} seed {seed}", job.proxy.network), total, "images");
     let task = Task { seed, trace: job.trace, leaves: job.leaves };
-    let report = proxy::record(store, classes, &job.proxy.spec(), &task, engine, &|n| bar.add(n))?;
+    let report = proxy::record(store, classes, &job.proxy.spec(classes)?, &task, engine, &|n| bar.add(n))?;
     bar.done();
     ui.say(
         "proxy",

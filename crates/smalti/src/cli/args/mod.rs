@@ -143,10 +143,13 @@ pub struct Compress {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Proxies (the networks that score)")]
 pub struct Proxy {
-    /// Network [default: convnet-4/64, or convnet-3/64 below 64 px]
+    /// Network [default: convnet-4/64, or convnet-3/64 below 64 px, or airbench/32 for the protocol fast]
     #[arg(long, value_name = "NAME")]
     pub proxy: Option<String>,
-    /// Passes over the training images [default: 10]
+    /// How they are trained: a protocol with hard labels [default: proxy, or fast for airbench]
+    #[arg(long, value_name = "NAME")]
+    pub proxy_protocol: Option<String>,
+    /// Passes over the training images [default: the protocol's, 10 of proxy and 8 of fast]
     #[arg(long, value_name = "N")]
     pub proxy_epochs: Option<u32>,
     /// Networks whose scores are averaged [default: 2]
