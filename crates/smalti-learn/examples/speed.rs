@@ -1,37 +1,38 @@
 //! Images per second of one student, loader included: our side of benches/train_speed.py.
 //!
-//! `speed FOLDER NETWORK SIZE BATCH STEPS [auto|f32|bf16]` trains on an image folder and prints one JSON row.
+//! `speed FOLDER NETWORK SIZE BATCH STEPS THREADS WEIGHTS` trains on an image folder and prints one JSON row. THREADS 0 are all cores. The weights at
+//! the beginning are written to WEIGHTS, and the row says their loss on the first images of the folder, so that the other side can be seen to compute the same.
 
 use smalti_data::crop::CropRange;
 use smalti_data::mosaic::Layout;
 use smalti_data::store::{Budget, Fit};
 use smalti_data::{ImageStore, Source, SourceOptions};
 use smalti_learn::augment::Augment;
-use smalti_learn::batch::{IMAGENET, Views};
+use smalti_learn::batch::{IMAGENET, Views, plain_batch};
+use smalti_learn::checkpoint;
 use smalti_learn::distort::Distort;
-use smalti_learn::engine::Engine;
+use smalti_learn::engine::{Engine, Precision};
 use smalti_learn::labels::Labels;
 use smalti_learn::mix::Mix;
-use smalti_learn::nets::{Network, Shape};
+use smalti_learn::nets::{Mode, Network, Shape};
 use smalti_learn::optim::OptimiserSpec;
 use smalti_learn::schedule::{Length, Rate};
 use smalti_learn::student;
 use smalti_learn::train::{History, Observer, StatisticsUpdate, Step, TrainSpec, train};
 use std::path::Path;
 use std::time::Instant;
+use tch::Tensor;
 
 /// Steps before the clock starts, on both sides.
 const WARM_UP: u64 = 2;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let (folder, network, size, batch, steps, precision) = match arguments.as_slice() {
-        [folder, network, size, batch, steps] => (folder, network, size, batch, steps, "auto"),
-        [folder, network, size, batch, steps, precision] => (folder, network, size, batch, steps, precision.as_str()),
-        _ => return Err("usage: speed FOLDER NETWORK SIZE BATCH STEPS [auto|f32|bf16]".into()),
+    let [folder, network, size, batch, steps, threads, weights] = arguments.as_slice() else {
+        return Err("usage: speed FOLDER NETWORK SIZE BATCH STEPS THREADS WEIGHTS".into());
     };
     let (size, batch, steps): (u32, u32, u64) = (size.parse()?, batch.parse()?, steps.parse()?);
-    let engine = Engine::start(serde_json::from_value(precision.into())?, 0)?;
+    let engine = Engine::start(Precision::Auto, threads.parse()?)?;
 
     let source = Source::open(Path::new(folder), &SourceOptions::default())?;
     let start = Instant::now();
@@ -44,6 +45,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let shape = Shape { classes: source.classes().len(), size };
     let net = Network::new(network, shape, 1, &engine)?;
+    checkpoint::save(&net, source.classes(), &IMAGENET, Path::new(weights))?;
+    let first_loss = first_loss(&net, &store, batch, &engine)?;
     run(&net, &store, batch, WARM_UP, &engine)?;
     let history = run(&net, &store, batch, steps, &engine)?;
     let start = Instant::now();
@@ -55,11 +58,21 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "load_seconds": load_seconds,
         "train_seconds": history.seconds,
         "eval_images_per_second": eval_rate,
+        "first_loss": first_loss,
         "precision": engine.precision_name(),
         "threads": engine.threads,
     });
     println!("{row}");
     Ok(())
+}
+
+/// Mean cross-entropy of the first `batch` images as they are, under running statistics.
+fn first_loss(net: &Network, store: &ImageStore, batch: u32, engine: &Engine) -> smalti_learn::Result<f64> {
+    let first: Vec<u32> = (0..batch.min(store.len() as u32)).collect();
+    let labels: Vec<i64> = first.iter().map(|&index| i64::from(store.label(index))).collect();
+    let images = plain_batch(store, &first, &IMAGENET, engine)?;
+    let logits = tch::no_grad(|| net.forward(&images, Mode::Eval)).logits;
+    Ok(logits.cross_entropy_for_logits(&Tensor::from_slice(&labels).to_device(engine.device)).double_value(&[]))
 }
 
 fn run(net: &Network, store: &ImageStore, batch: u32, steps: u64, engine: &Engine) -> smalti_learn::Result<History> {
