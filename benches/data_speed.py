@@ -21,7 +21,8 @@ import torch
 from PIL import Image
 from torchvision.transforms import RandomResizedCrop
 
-from train_speed import ROOT, SHARED, cell, noise, processor, run_alone
+from machine import ROOT, SHARED, cell, processor, run_alone
+from train_speed import noise
 
 # What is done, our work, the peer's, and the mean and largest difference of values in levels that are the same picture; none
 # where decoding at a smaller size makes another one.

@@ -10,7 +10,7 @@ import statistics
 import subprocess
 import sys
 
-from train_speed import ROOT, cell, processor, run_alone
+from machine import ROOT, cell, processor, run_alone
 
 # Network, side in px, batch, steps.
 WORK = [("resnet18-small", 32, 100, 3), ("resnet18", 64, 100, 12), ("convnet-4/64", 96, 100, 8)]

@@ -1,6 +1,6 @@
 """Scores and selections at the size of ImageNet and beyond, side by side with numpy on the same tables.
 
-    .venv/bin/python benches/scale.py [--small]
+    .venv/bin/python benches/scale.py [--small | --full]
 
 Writes a trace of 1.28 million samples x 20 epochs x 3 seeds to a temporary folder (3 GB), computes every metric of the trace here and in numpy,
 compares the results and prints time and peak memory; then chooses among 14 million samples, and by features within one class.
@@ -61,7 +61,9 @@ def row(what, ours, peer, tolerance=0.0):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--small", action="store_true", help="a hundredth of everything, to try the script")
-    part = 100 if parser.parse_args().small else 1
+    parser.add_argument("--full", action="store_true", help="classes of 20,000 samples too, ten minutes more")
+    asked = parser.parse_args()
+    part = 100 if asked.small else 1
     build = ["cargo", "build", "--release", "--locked", "--workspace", "--example", "scale"]
     subprocess.run(build, cwd=ROOT, check=True, stderr=subprocess.DEVNULL)
     peers = ROOT / "benches/peers"
@@ -78,7 +80,7 @@ def main():
         peer = [sys.executable, peers / "select_numpy.py", *ours[2:]] if rule in ("easy-first", "hard-first") else None
         row(f"{rule}, {samples:,} samples in 1,000 classes", ours, peer)
     with tempfile.TemporaryDirectory() as folder:
-        for samples in [1_000, 5_000, 20_000] if part == 1 else [1_000]:
+        for samples in [1_000] if asked.small else [1_000, 5_000, 20_000] if asked.full else [1_000, 5_000]:
             run([OURS, "features", folder, samples, 512])
             for rule in ["herding", "k-center", "facility-location", "facility-location-easy", "facility-location-weighted"]:
                 ours = [OURS, "cover", folder, samples, 50, rule]

@@ -10,12 +10,10 @@ import io
 import json
 import os
 import platform
-import resource
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import torch
@@ -23,14 +21,15 @@ import torchvision
 from PIL import Image
 from pyarrow.parquet import ParquetFile
 
-ROOT = Path(__file__).resolve().parent.parent
-SHARED = ROOT.parent / "shared/data"
+from machine import ROOT, SHARED, cell, processor, run_alone
+
 PER_CLASS = 50
 # Network, side in px, batch, steps, where the images come from.
 WORK = [
     ("convnet-3/128", 32, 50, 40, "cifar10/train.parquet"),
     ("convnet-4/64", 96, 50, 16, "imagenette-128/train.parquet"),
     ("resnet18-small", 32, 128, 4, "cifar10/train.parquet"),
+    ("mobilenet_v2", 64, 50, 16, "imagenette-128/train.parquet"),
 ]
 KINDS = ["ours", "default", "tuned"]
 
@@ -66,55 +65,39 @@ def noise(size):
         yield Image.frombytes("RGB", (size, size), os.urandom(size * size * 3)), number % 10
 
 
-def command(kind, folder, name, size, batch, steps):
+def command(kind, folder, weights, name, size, batch, steps):
     work = [folder, name, str(size), str(batch), str(steps)]
     if kind == "ours":
-        return [ROOT / "target/release/examples/speed", *work]
-    return [sys.executable, ROOT / "benches/peers/train_pytorch.py", *work, kind]
+        return [ROOT / "target/release/examples/speed", *work, "0", weights]
+    return [sys.executable, ROOT / "benches/peers/train_pytorch.py", *work, kind, weights]
 
 
-def busy_seconds():
-    """Processor seconds that anything on the machine has used, and those of our own children."""
-    with open("/proc/stat") as stat:
-        user, nice, system, _idle, _iowait, *rest = (int(x) for x in stat.readline().split()[1:])
-    own = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return (user + nice + system + sum(rest[:3])) / os.sysconf("SC_CLK_TCK"), own.ru_utime + own.ru_stime
-
-
-def run_alone(arguments):
-    """The JSON row that a program prints. Repeated, up to three times, while other programs take more than 4 % of the processor."""
-    for attempt in range(4):
-        start, (all_before, own_before) = time.time(), busy_seconds()
-        out = subprocess.run(arguments, check=True, capture_output=True, text=True)
-        all_after, own_after = busy_seconds()
-        others = ((all_after - all_before) - (own_after - own_before)) / (time.time() - start) / os.cpu_count()
-        if others < 0.04:
-            break
-        print(f"note: other programs took {others:.0%} of the processor", file=sys.stderr)
-    return json.loads(out.stdout)
-
-
-def measure(work, folder, repeats):
+def measure(work, folder, scratch, repeats):
+    """Images per second by kind, each as often as `repeats`; the same weights must have the same loss everywhere, to the precision of bf16."""
     rates = {kind: [] for kind in KINDS}
     name, size, batch, steps, _ = work
     for turn in range(repeats):
+        losses = {}
         for kind in KINDS:
-            row = run_alone(command(kind, folder, name, size, batch, steps))
+            row = run_alone(command(kind, folder, scratch / "weights.safetensors", name, size, batch, steps))
             rates[kind].append(row["images_per_second"])
+            losses[kind] = row["first_loss"]
             print(f"{name} {turn + 1}/{repeats} {kind}: {row}", file=sys.stderr)
+        if max(losses.values()) - min(losses.values()) > 0.01 * max(losses.values()):
+            sys.exit(f"{name}: not the same network, its first loss is {losses}")
     return rates
 
 
-def cell(rates):
-    middle = statistics.median(rates)
-    return f"{middle:.0f} (±{100 * (max(rates) - min(rates)) / 2 / middle:.0f} %)"
-
-
-def processor():
-    text = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
-    names = [row.split(":")[1].strip() for row in text.splitlines() if row.startswith("model name")]
-    bf16 = "with" if "avx512_bf16" in text else "without"
-    return f"{names[0] if names else platform.processor()}, {os.cpu_count()} cores, {bf16} avx512_bf16"
+def side_by_side(work, folder, scratch, repeats):
+    """Images per second of all students together: one after another with all threads, and as many at once as there are cores, a thread each."""
+    name, size, batch, steps, _ = work
+    one = [ROOT / "target/release/examples/speed", folder, name, str(size), str(batch), str(steps)]
+    alone, together = [], []
+    for _ in range(repeats):
+        alone.append(run_alone([*one, "0", scratch / "weights.safetensors"])["images_per_second"])
+        started = [subprocess.Popen([*one, "1", scratch / f"weights-{n}"], stdout=subprocess.PIPE, text=True) for n in range(os.cpu_count())]
+        together.append(sum(json.loads(process.communicate()[0])["images_per_second"] for process in started))
+    return alone, together
 
 
 def main():
@@ -126,18 +109,26 @@ def main():
     subprocess.run(build, check=True, cwd=ROOT)
     print(f"{processor()}; torch {torch.__version__}, torchvision {torchvision.__version__}, Python {platform.python_version()}")
     print(f"Images per second, loader included: median of {options.repeats} runs in turns (± half the range).\n")
+    seeds = []
     print("| network | px | batch | steps | ours | PyTorch default | ours / default | PyTorch tuned | ours / tuned |")
     print("|---|--:|--:|--:|--:|--:|--:|--:|--:|")
     for work in WORK:
         name, size, batch, steps, source = work
         if options.only not in (None, name):
             continue
-        with tempfile.TemporaryDirectory() as folder:
-            write_images(Path(folder), source, size)
-            rates = measure(work, folder, options.repeats)
+        with tempfile.TemporaryDirectory() as temporary:
+            folder, scratch = Path(temporary) / "images", Path(temporary)
+            write_images(folder, source, size)
+            rates = measure(work, folder, scratch, options.repeats)
+            alone, together = side_by_side(work, folder, scratch, options.repeats)
+        gain = statistics.median(together) / statistics.median(alone)
+        seeds.append(f"| {name} | {size} | {batch} | {cell(alone)} | {cell(together)} | {gain:.2f}x |")
         ours, default, tuned = (statistics.median(rates[kind]) for kind in KINDS)
         ratios = f"{cell(rates['ours'])} | {cell(rates['default'])} | {ours / default:.2f}x | {cell(rates['tuned'])} | {ours / tuned:.2f}x"
         print(f"| {name} | {size} | {batch} | {steps} | {ratios} |", flush=True)
+    print("\nSeeds one after another with all threads, and as many at once as there are cores, a thread each; images per second of all together.\n")
+    print("| network | px | batch | one after another | side by side | gain |\n|---|--:|--:|--:|--:|--:|")
+    print("\n".join(seeds), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 """Images per second of the same student in PyTorch, loader included: the other side of crates/smalti-learn/examples/speed.rs.
 
-    train_pytorch.py FOLDER NETWORK SIZE BATCH STEPS {default,tuned}
+    train_pytorch.py FOLDER NETWORK SIZE BATCH STEPS {default,tuned} WEIGHTS
+
+WEIGHTS are those that our side began with: the row says their loss on the first images of the folder, which must be ours.
 
 default: as the reference code of the field runs it. fp32, NCHW, ImageFolder and DataLoader with workers that decode and crop PIL images.
 tuned:   what PyTorch gives without writing kernels. bf16 autocast, channels_last, fused AdamW, decoded images held in memory.
@@ -12,6 +14,7 @@ import json
 import os
 import sys
 import time
+from pathlib import Path
 
 import torch
 import torchvision
@@ -19,6 +22,9 @@ from torch import nn
 from torch.utils.data import DataLoader
 from torchvision import transforms
 from torchvision.transforms import functional as F
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
+from reference_networks import convnet, load, small_stem  # noqa: E402
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 WARM_UP = 2
@@ -28,16 +34,21 @@ WORKERS = os.cpu_count()
 def network(name, size, classes):
     if name in ("resnet18", "resnet18-small"):
         net = torchvision.models.resnet18(num_classes=classes)
-        if name == "resnet18-small":
-            net.conv1 = nn.Conv2d(3, 64, 3, 1, 1, bias=False)
-            net.maxpool = nn.Identity()
-        return net
+        return small_stem(net) if name == "resnet18-small" else net
+    if name == "mobilenet_v2":
+        return torchvision.models.mobilenet_v2(num_classes=classes)
     depth, width = (int(x) for x in name.removeprefix("convnet-").split("/"))
-    layers, inputs = [], 3
-    for _ in range(depth):
-        layers += [nn.Conv2d(inputs, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU(inplace=True), nn.AvgPool2d(2)]
-        inputs = width
-    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(width * (size >> depth) ** 2, classes))
+    return convnet(depth, width, size, "bn")
+
+
+def first_loss(net, folder, weights, batch):
+    """Mean cross-entropy of our first weights on the first images as they are, under running statistics."""
+    missing, unknown = net.load_state_dict(load(Path(weights)), strict=False)
+    assert not unknown and all("num_batches_tracked" in name for name in missing), (missing, unknown)
+    data = torchvision.datasets.ImageFolder(folder, transforms.Compose([transforms.ToTensor(), transforms.Normalize(MEAN, STD)]))
+    images, labels = zip(*[data[i] for i in range(min(batch, len(data)))])
+    with torch.no_grad():
+        return nn.functional.cross_entropy(net.eval()(torch.stack(images)), torch.tensor(labels)).item()
 
 
 def shuffled_epochs(images, count):
@@ -78,11 +89,15 @@ def tuned_batches(folder, size, batch, steps):
 
 
 def main():
-    folder, name, size, batch, steps, variant = sys.argv[1:]
+    folder, name, size, batch, steps, variant, weights = sys.argv[1:]
     size, batch, steps = int(size), int(batch), int(steps)
     tuned = variant == "tuned"
     torch.manual_seed(1)
-    net = network(name, size, len(os.listdir(folder))).train()
+    # scripts/reference_networks.py keeps to one thread, beside other tests.
+    torch.set_num_threads(os.cpu_count())
+    net = network(name, size, len(os.listdir(folder)))
+    loss_before = first_loss(net, folder, weights, batch)
+    net.train()
     if tuned:
         net = net.to(memory_format=torch.channels_last)
     precision = torch.autocast("cpu", torch.bfloat16) if tuned else contextlib.nullcontext()
@@ -99,7 +114,8 @@ def main():
         optimiser.step()
         loss.item()
     seconds = time.perf_counter() - start
-    print(json.dumps({"images_per_second": steps * batch / seconds, "train_seconds": seconds, "threads": torch.get_num_threads()}))
+    row = {"images_per_second": steps * batch / seconds, "train_seconds": seconds, "threads": torch.get_num_threads(), "first_loss": loss_before}
+    print(json.dumps(row))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,54 @@
+"""What the benches share: the machine, and a program that runs alone on it. Imports nothing heavy: a child's peak of memory counts what it was forked from."""
+import json
+import os
+import platform
+import re
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = ROOT.parent / "shared/data"
+
+
+def busy_seconds():
+    """Processor seconds that anything on the machine has used, and those of our own children."""
+    with open("/proc/stat") as stat:
+        user, nice, system, _idle, _iowait, *rest = (int(x) for x in stat.readline().split()[1:])
+    own = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return (user + nice + system + sum(rest[:3])) / os.sysconf("SC_CLK_TCK"), own.ru_utime + own.ru_stime
+
+
+def run_alone(arguments):
+    """The JSON row that a program prints. Repeated, up to three times, while other programs take more than 4 % of the processor."""
+    for attempt in range(4):
+        start, (all_before, own_before) = time.time(), busy_seconds()
+        out = subprocess.run(arguments, check=True, capture_output=True, text=True)
+        all_after, own_after = busy_seconds()
+        others = ((all_after - all_before) - (own_after - own_before)) / (time.time() - start) / os.cpu_count()
+        if others < 0.04:
+            break
+        print(f"note: other programs took {others:.0%} of the processor", file=sys.stderr)
+    return json.loads(out.stdout)
+
+
+def cell(rates):
+    middle = statistics.median(rates)
+    return f"{middle:.0f} (±{100 * (max(rates) - min(rates)) / 2 / middle:.0f} %)"
+
+
+def processor():
+    text = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    names = [row.split(":")[1].strip() for row in text.splitlines() if row.startswith("model name")]
+    bf16 = "with" if "avx512_bf16" in text else "without"
+    return f"{names[0] if names else platform.processor()}, {os.cpu_count()} cores, {bf16} avx512_bf16"
+
+
+def name():
+    """`amd-epyc-2core` of `AMD EPYC 9R14, 2 cores, with avx512_bf16`."""
+    model, cores = processor().split(", ")[:2]
+    words = re.findall(r"[a-z]+", re.sub(r"\(.*?\)", "", model.lower()))
+    return "-".join([*words[:2], cores.split()[0] + "core"])

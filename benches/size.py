@@ -1,0 +1,92 @@
+"""What `smalti inspect` and `smalti compress` cost against the number of input images: seconds of each stage, and the peak of memory.
+
+    .venv/bin/python benches/size.py [--most N]      # after `make build`; a million images take a quarter of an hour and 5 GB of disk
+
+Each set is generated (ten classes, 32 px, one JPEG a file, all different) and removed again. `compress` keeps 10 images per class: at random, by given scores,
+and, up to 10,000 images, by proxies that it trains itself. A stage's seconds end with the line that it prints. Peak memory is the resident set's maximum, as the
+system counts it for the child process.
+"""
+
+import argparse
+import io
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from PIL import Image
+from pyarrow import parquet
+
+from machine import ROOT, processor
+
+COUNTS = [1_000, 10_000, 100_000, 1_000_000]
+# More would train for an hour.
+MOST_FOR_PROXIES = 10_000
+PROGRAM = ROOT / "target/release/smalti"
+
+
+def generate(root, count):
+    random = np.random.default_rng(7)
+    for name in range(10):
+        (root / f"class-{name}").mkdir(parents=True)
+    for at in range(count):
+        small = random.integers(0, 256, (4, 4, 3), dtype=np.uint8)
+        out = io.BytesIO()
+        Image.fromarray(small).resize((32, 32)).save(out, "JPEG", quality=80)
+        (root / f"class-{at % 10}" / f"{at:07}.jpg").write_bytes(out.getvalue())
+
+
+def write_scores(path, count):
+    values = np.random.default_rng(8).random(count, dtype=np.float32)
+    parquet.write_table(pa.table({"sample": pa.array(np.arange(count, dtype=np.uint32)), "score": values}), path)
+
+
+def run(arguments, cache):
+    """Seconds until each line, by its first word; all seconds; the peak in MiB, which wait4 reports for this one child."""
+    # A proxy of an earlier run must not save this one its time.
+    environment = {**os.environ, "SMALTI_CACHE": str(cache)}
+    start = time.perf_counter()
+    child = subprocess.Popen([PROGRAM, *map(str, arguments)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment)
+    stages, before = {}, 0.0
+    for line in child.stderr:
+        word, now = line.split(maxsplit=1)[0], time.perf_counter() - start
+        stages[word] = stages.get(word, 0.0) + now - before
+        before = now
+    _, status, usage = os.wait4(child.pid, 0)
+    if status != 0:
+        sys.exit(f"smalti {' '.join(map(str, arguments))} failed with status {status}")
+    return stages, time.perf_counter() - start, usage.ru_maxrss / 1024
+
+
+def row(count, what, arguments, cache):
+    stages, seconds, peak = run(arguments, cache)
+    parts = ", ".join(f"{stage} {spent:.1f}" for stage, spent in stages.items() if spent >= 0.05)
+    print(f"| {count:,} | {what} | {seconds:.1f} s | {parts} | {peak:.0f} MiB |", flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--most", type=int, default=COUNTS[-1])
+    most = parser.parse_args().most
+    print(f"{processor()}, images just written and so in the system's memory.\n")
+    print("| images | command | time | seconds by stage | peak |\n|---:|---|--:|---|--:|")
+    for count in (count for count in COUNTS if count <= most):
+        with tempfile.TemporaryDirectory() as folder:
+            folder = Path(folder)
+            generate(folder / "in", count)
+            write_scores(folder / "scores.parquet", count)
+            cache, source, ten = folder / "cache", folder / "in", ["--ipc", "10"]
+            row(count, "inspect", ["inspect", source], cache)
+            row(count, "compress --rule random", ["compress", source, "--out", folder / "random", "--preset", "random", *ten], cache)
+            scored = ["--preset", "el2n-easy", "--scores", folder / "scores.parquet", "--hard-end", "high", *ten]
+            row(count, "compress --scores", ["compress", source, "--out", folder / "scored", *scored], cache)
+            if count <= MOST_FOR_PROXIES:
+                row(count, "compress, with proxies", ["compress", source, "--out", folder / "default", *ten], cache)
+
+
+if __name__ == "__main__":
+    main()
