@@ -80,6 +80,15 @@ impl<'a> Torch<'a> {
         self.out.join("work")
     }
 
+    /// Whether another process works on `what`.
+    fn is_taken(&self, what: &str) -> Result<bool> {
+        match RunLock::take(&self.work().join("locks").join(what)) {
+            Ok(_) => Ok(false),
+            Err(smalti_data::Error::Input { .. }) => Ok(true),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Waits until no other process works on `what`, and keeps others from it until the lock is dropped.
     pub(super) fn alone(&self, what: &str) -> Result<RunLock> {
         let folder = self.work().join("locks").join(what);
@@ -274,6 +283,13 @@ impl Images {
 }
 
 impl Lab for Torch<'_> {
+    /// A distilled set takes an hour or so, in which there are other cells to do.
+    fn is_waiting(&self, job: &Job) -> Result<bool> {
+        let Origin::Distilled(distilling) = &job.row.origin else { return Ok(false) };
+        let name = set_name(&job.row.name, job.ipc, job.seed % distilling.sets);
+        self.is_taken(&format!("set-{name}"))
+    }
+
     fn student(&mut self, job: &Job) -> Result<Cell> {
         let evidence = evidence::of(self, job)?;
         let made = self.ingredients(job, &evidence)?;

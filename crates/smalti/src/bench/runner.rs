@@ -17,6 +17,14 @@ pub trait Lab {
     /// # Errors
     /// Whatever stops the cell.
     fn student(&mut self, job: &Job) -> Result<Cell>;
+
+    /// Whether another process makes something right now without which the job cannot begin.
+    ///
+    /// # Errors
+    /// When that cannot be told.
+    fn is_waiting(&self, _job: &Job) -> Result<bool> {
+        Ok(false)
+    }
 }
 
 /// What a run left.
@@ -128,7 +136,7 @@ fn record(job: &Job, error: &anyhow::Error, out: &Path) -> Result<(String, Strin
 enum Finished {
     Before,
     Now,
-    /// Another process works on it.
+    /// Another process works on it, or on what it needs.
     Elsewhere,
 }
 
@@ -153,6 +161,9 @@ fn finish(job: &Job, lab: &mut dyn Lab, out: &Path) -> Result<Finished> {
     // Another process may have finished it a moment ago.
     if job.finished(out)?.is_some() {
         return Ok(Finished::Before);
+    }
+    if lab.is_waiting(job)? {
+        return Ok(Finished::Elsewhere);
     }
     finish_claimed(job, lab, out)?;
     Ok(Finished::Now)
@@ -227,9 +238,15 @@ pub(crate) mod tests {
     pub(crate) struct Pretend {
         pub(crate) trained: Vec<String>,
         pub(crate) fail_at: Option<usize>,
+        /// Rows whose sets another process makes.
+        pub(crate) made_elsewhere: &'static [&'static str],
     }
 
     impl Lab for Pretend {
+        fn is_waiting(&self, job: &Job) -> Result<bool> {
+            Ok(self.made_elsewhere.contains(&job.row.name.as_str()) && job.exam == Exam::Test)
+        }
+
         fn student(&mut self, job: &Job) -> Result<Cell> {
             if self.fail_at == Some(self.trained.len()) {
                 self.fail_at = None;
@@ -342,6 +359,21 @@ row = [{ preset = "random" }, { preset = "pca" }]
         assert_eq!((outcome.cells.len(), rest.trained.len()), (4, 1));
         assert_eq!(rest.trained[0], failed);
         assert!(!note.exists(), "it is no failure any more");
+    }
+
+    #[test]
+    fn what_waits_for_another_process_comes_last() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let mut lab = Pretend { made_elsewhere: &["random"], ..Pretend::default() };
+        let outcome = run(&plan(), &mut lab, dir.path(), &SILENT).expect("done");
+        assert_eq!(outcome.cells.len(), 4);
+        let order: Vec<&str> = lab
+            .trained
+            .iter()
+            .filter(|name| !name.contains("crop"))
+            .filter_map(|name| name.split('-').next())
+            .collect();
+        assert_eq!(order, ["pca", "pca", "random", "random"]);
     }
 
     #[test]
