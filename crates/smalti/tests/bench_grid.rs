@@ -291,3 +291,23 @@ fn a_soft_protocol_without_a_teacher_and_a_row_without_an_origin_are_refused() {
     refuse("protocol = \"small\", images", "protocol = \"small-soft\", images", "the teacher itself needs a teacher");
     refuse("protocols = [\"small\",", "protocols = [\"smal\",", "small");
 }
+
+/// A second process takes its part of the cells, and the table is that of one.
+#[test]
+fn jobs_share_the_cells_and_give_the_table_of_one() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    images(dir.path(), 16);
+    let (head, _) = RECIPE.split_once("[[row]]\nname = \"elsewhere\"").expect("the last row");
+    let recipe = dir.path().join("grid.toml");
+    std::fs::write(&recipe, head.replace(", \"small-soft\"]", "]")).expect("written");
+    let table = |out: &str, more: &[&str]| {
+        let out = dir.path().join(out);
+        run(["bench", arg(&recipe), "--out", arg(&out), "-q"].into_iter().chain(more.iter().copied()), 0);
+        let csv = std::fs::read_to_string(out.join("results.csv")).expect("written");
+        // Seconds differ.
+        csv.lines().map(|line| line.split(',').take(8).collect::<Vec<_>>().join(",")).collect::<Vec<_>>()
+    };
+    let alone = table("one", &["--threads", "1"]);
+    assert_eq!(alone, table("two", &["--threads", "2", "--jobs", "2"]));
+    assert_eq!(alone.len(), 6, "{alone:?}");
+}

@@ -10,13 +10,15 @@ use crate::bench::{self, cells, results};
 use crate::report::table::terminal;
 use crate::report::words::{bytes, seconds, thousands};
 use crate::ui::{Ui, count};
-use anyhow::Result;
+use anyhow::{Context, Result};
+use clap::ValueEnum;
 use smalti_learn::engine::Engine;
 use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 
 pub(super) const EXAMPLE: &str = "\
 Example:
-  smalti bench recipes/imagenette-ipc10.toml --out results/today
+  smalti bench recipes/imagenette-ipc10.toml --out results/today --jobs 2
   smalti bench recipes/imagenette-ipc10.toml --dry-run";
 
 pub(super) fn run(args: &args::Bench, form: Form, ui: &Ui) -> Result<Done> {
@@ -37,14 +39,55 @@ pub(super) fn run(args: &args::Bench, form: Form, ui: &Ui) -> Result<Done> {
     recipe.clone().settle(from)?;
     std::fs::create_dir_all(&out).map_err(smalti_data::Error::io("create the folder", &out))?;
     let plan = recipe.moved(from, &out).settle(&out)?;
-    let machine = Machine { precision: args.machine.precision.into(), threads: args.machine.threads };
-    let cells = bench::run(&plan, &out, machine, ui)?;
+    let precision = args.machine.precision.into();
+    let threads = match (args.jobs, args.machine.threads) {
+        (0 | 1, threads) => threads,
+        (jobs, 0) => (std::thread::available_parallelism().map_or(1, usize::from) / jobs).max(1),
+        (jobs, threads) => (threads / jobs).max(1),
+    };
+    let helpers = Helpers::start(args, &out, threads)?;
+    let cells = bench::run(&plan, &out, Machine { precision, threads }, ui)?;
+    helpers.finish();
     match form {
         Form::Json => print_json(&cells)?,
         Form::Text => print(&terminal(&results::table(&plan, &cells), &plan.baseline))?,
     }
     ui.say("report", out.join("report.html").display().to_string());
     Ok(Done::All)
+}
+
+/// The other processes of `--jobs`: the same command, which takes cells that no other has. What they leave unfinished or failed, the first one takes up.
+struct Helpers(Vec<Child>);
+
+impl Helpers {
+    fn start(args: &args::Bench, out: &Path, threads: usize) -> Result<Helpers> {
+        let precision =
+            args.machine.precision.to_possible_value().map_or_else(String::new, |v| v.get_name().to_owned());
+        let program = std::env::current_exe().context("which program is this? Do without --jobs")?;
+        let mut helpers = Helpers(Vec::new());
+        for _ in 1..args.jobs {
+            let mut command = Command::new(&program);
+            command.arg("bench").arg(&args.recipe).arg("--out").arg(out).arg("--quiet");
+            command.args(["--threads", &threads.to_string(), "--precision", &precision]);
+            let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+            helpers.0.push(child.context("a second process cannot be started; do without --jobs")?);
+        }
+        Ok(helpers)
+    }
+
+    fn finish(mut self) {
+        self.0.iter_mut().for_each(|child| drop(child.wait()));
+    }
+}
+
+/// A run that fails takes its helpers along: every file is renamed when it is whole.
+impl Drop for Helpers {
+    fn drop(&mut self) {
+        for child in &mut self.0 {
+            drop(child.kill());
+            drop(child.wait());
+        }
+    }
 }
 
 /// Cells, steps, bytes and time.

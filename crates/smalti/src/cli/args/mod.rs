@@ -183,6 +183,9 @@ pub struct Bench {
     /// Print the cells and their steps, and do nothing
     #[arg(long, help_heading = "Run")]
     pub dry_run: bool,
+    /// Processes that share the cells, each with its part of the threads and with its own memory
+    #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Run")]
+    pub jobs: usize,
     #[command(flatten)]
     pub machine: Machine,
 }
