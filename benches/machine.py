@@ -40,6 +40,26 @@ def cell(rates):
     return f"{middle:.0f} (±{100 * (max(rates) - min(rates)) / 2 / middle:.0f} %)"
 
 
+BELOW = 3
+
+
+class Guard:
+    """Ratios that must not fall below a bound that leaves a wide margin: a regression, not a noisy neighbour."""
+
+    def __init__(self):
+        self.found = []
+
+    def check(self, what, ratio, least):
+        if ratio < least:
+            self.found.append(f"{what}: {ratio:.2f}x is below {least}x")
+
+    def exit(self):
+        """Says what is below, and ends the program with the status BELOW if anything is."""
+        if self.found:
+            print("\nBelow their guards: " + "; ".join(self.found) + ".", flush=True)
+            sys.exit(BELOW)
+
+
 def processor():
     text = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
     names = [row.split(":")[1].strip() for row in text.splitlines() if row.startswith("model name")]

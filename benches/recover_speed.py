@@ -3,17 +3,17 @@
     .venv/bin/python benches/recover_speed.py [--repeats N]
 
 As train_speed.py: programs in turn, each alone on the machine, medians as a Markdown table. That both compute the same pixels is a test
-(crates/smalti-learn/tests/recover.rs). About five minutes on two cores.
+(crates/smalti-learn/tests/recover.rs). About three minutes on two cores.
 """
 import argparse
 import statistics
 import subprocess
 import sys
 
-from machine import ROOT, cell, processor, run_alone
+from machine import Guard, ROOT, cell, processor, run_alone
 
-# Network, side in px, batch, steps.
-WORK = [("resnet18-small", 32, 100, 3), ("resnet18", 64, 100, 12), ("convnet-4/64", 96, 100, 8)]
+# Network, side in px, batch, steps, and the least ratios to the default and the tuned PyTorch.
+WORK = [("resnet18", 64, 100, 8, (1.2, 0.95)), ("convnet-4/64", 96, 100, 4, (1.7, 1.2))]
 KINDS = ["ours", "default", "tuned"]
 
 
@@ -33,7 +33,8 @@ def main():
     print(f"{processor()}. Image steps per second: median of {repeats} runs in turns (± half the range).\n")
     print("| network | px | batch | steps | ours | PyTorch default | ours / default | PyTorch tuned | ours / tuned |")
     print("|---|--:|--:|--:|--:|--:|--:|--:|--:|")
-    for work in WORK:
+    guard = Guard()
+    for *work, (least_default, least_tuned) in WORK:
         rates = {kind: [] for kind in KINDS}
         for _ in range(repeats):
             for kind in KINDS:
@@ -41,6 +42,9 @@ def main():
         ours, default, tuned = (statistics.median(rates[kind]) for kind in KINDS)
         ratios = f"{cell(rates['ours'])} | {cell(rates['default'])} | {ours / default:.2f}x | {cell(rates['tuned'])} | {ours / tuned:.2f}x"
         print(f"| {' | '.join(str(part) for part in work)} | {ratios} |", flush=True)
+        guard.check(f"{work[0]} against the default", ours / default, least_default)
+        guard.check(f"{work[0]} against the tuned", ours / tuned, least_tuned)
+    guard.exit()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,83 @@
+"""What cheaper proxies lose: for every folder of a bench of recipes/proxies, how alike the scores of its seeds are, how like those of the standard proxies, and
+what the sets that they choose are worth.
+
+    proxy_front.py STANDARD OTHER...     folders in results/
+
+Spearman's correlation of EL2N within each class, averaged over classes. `own`: between the scores of two seeds; `standard`: with the mean of all seeds of STANDARD,
+for STANDARD itself with the mean of its other seeds. Top-1 on the hold-out and on the test images, mean and standard deviation over seeds. Prints a Markdown table.
+"""
+
+import itertools
+import json
+import statistics
+import sys
+from pathlib import Path
+
+import numpy as np
+from pyarrow import parquet
+
+
+def scores(folder):
+    """EL2N of every seed: sample -> score."""
+    found = []
+    for path in sorted(folder.glob("scores/seed=*/el2n.parquet")):
+        table = parquet.read_table(path)
+        found.append(dict(zip(table["sample"].to_pylist(), table["score"].to_pylist())))
+    return found
+
+
+def classes(folder):
+    table = parquet.read_table(folder / "work/samples.parquet")
+    return dict(zip(table["sample"].to_pylist(), table["class_id"].to_pylist()))
+
+
+def ranks(values):
+    """Mean ranks; equal values share theirs."""
+    values = np.asarray(values)
+    unique, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ends = np.cumsum(counts)
+    return ((ends - counts + ends - 1) / 2)[inverse]
+
+
+def spearman(a, b, class_of):
+    each = []
+    for class_id in sorted(set(class_of[sample] for sample in a)):
+        own = [sample for sample in a if class_of[sample] == class_id and sample in b]
+        each.append(np.corrcoef(ranks([a[s] for s in own]), ranks([b[s] for s in own]))[0, 1])
+    return float(np.mean(each))
+
+
+def mean(of):
+    return {sample: statistics.fmean(one[sample] for one in of) for sample in of[0]}
+
+
+def top1(folder, method):
+    cells = [json.loads(path.read_text()) for path in sorted(folder.glob(f"cells/{method}-ipc*.json"))]
+    cell = lambda key: [c[key] for c in cells]
+    if len(cells) < 2:
+        return "", ""
+    test = cell("top1_percent")
+    return f"{statistics.fmean(cell('holdout_top1_percent')):.1f}", f"{statistics.fmean(test):.1f} ± {statistics.stdev(test):.1f}"
+
+
+def main():
+    folders = [Path(name) for name in sys.argv[1:]]
+    standard = scores(folders[0])
+    class_of = classes(folders[0])
+    methods = ["el2n-easy", "pca", "ccs-mosaic"]
+    print("| folder | own | standard | " + " | ".join(f"{m}: hold-out | test" for m in methods) + " |")
+    print("|---|--:|--:|" + "--:|--:|" * len(methods))
+    for folder in folders:
+        own = scores(folder)
+        pairs = [spearman(a, b, class_of) for a, b in itertools.combinations(own, 2)]
+        if folder == folders[0]:
+            others = [[one for one in own if one is not left] for left in own]
+        else:
+            others = [standard] * len(own)
+        like = [spearman(a, mean(rest), class_of) for a, rest in zip(own, others)]
+        cells = " | ".join(part for method in methods for part in top1(folder, method))
+        print(f"| {folder.name} | {statistics.fmean(pairs):.3f} | {statistics.fmean(like):.3f} | {cells} |")
+
+
+if __name__ == "__main__":
+    main()
