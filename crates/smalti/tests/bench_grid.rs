@@ -310,4 +310,8 @@ fn jobs_share_the_cells_and_give_the_table_of_one() {
     let alone = table("one", &["--threads", "1"]);
     assert_eq!(alone, table("two", &["--threads", "2", "--jobs", "2"]));
     assert_eq!(alone.len(), 6, "{alone:?}");
+    for (jobs, said) in [("0", "no process"), ("9", "more than the 2 threads")] {
+        let (_, stderr) = run(["bench", arg(&recipe), "--threads", "2", "--jobs", jobs], 2);
+        assert!(stderr.contains(said), "{stderr}");
+    }
 }

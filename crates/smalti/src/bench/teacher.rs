@@ -14,6 +14,7 @@ use smalti_learn::checkpoint;
 use smalti_learn::labels::{LabelKind, Labels};
 use smalti_learn::nets::{Network, Shape};
 use smalti_learn::recover::check_norms;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Who says soft labels, or looks at distilled images.
@@ -158,17 +159,19 @@ impl Torch<'_> {
     /// # Errors
     /// Naming the row and the network; when a checkpoint cannot be read.
     pub fn check_asked(&self) -> Result<()> {
-        let shape = Shape { classes: 2, size: self.plan.recipe.size };
+        // Each network once: building a large one takes a moment.
+        let mut asked: BTreeMap<String, &str> = BTreeMap::new();
         for job in cells::jobs(self.plan) {
             let Origin::Distilled(distilling) = &job.row.origin else { continue };
             if !distilling.method.moves_pixels() || job.finished(self.out)?.is_some() {
                 continue;
             }
             for (_, planned) in self.plan.teachers().take(distilling.teachers(self.plan)) {
-                check_norms(&Network::new(&planned.network()?, shape, 0, &self.engine)?, &job.row.name)?;
+                asked.entry(planned.network()?).or_insert(&job.row.name);
             }
         }
-        Ok(())
+        let shape = Shape { classes: 2, size: self.plan.recipe.size };
+        asked.iter().try_for_each(|(name, row)| Ok(check_norms(&Network::new(name, shape, 0, &self.engine)?, row)?))
     }
 
     fn checkpoint(&mut self, name: &str, planned: &PlannedTeacher) -> Result<TeacherFile> {

@@ -7,6 +7,7 @@ use crate::bench::making::Making;
 use crate::bench::plan::{ALL, Plan};
 use crate::bench::recipe::BenchRecipe;
 use crate::bench::{self, cells, results};
+use crate::error::usage;
 use crate::report::table::terminal;
 use crate::report::words::{bytes, seconds, thousands};
 use crate::ui::{Ui, count};
@@ -36,15 +37,11 @@ pub(super) fn run(args: &args::Bench, form: Form, ui: &Ui) -> Result<Done> {
         return Ok(Done::All);
     }
     // Everything is checked before the folder appears.
+    let threads = share(args.jobs, args.machine.threads)?;
     recipe.clone().settle(from)?;
     std::fs::create_dir_all(&out).map_err(smalti_data::Error::io("create the folder", &out))?;
     let plan = recipe.moved(from, &out).settle(&out)?;
     let precision = args.machine.precision.into();
-    let threads = match (args.jobs, args.machine.threads) {
-        (0 | 1, threads) => threads,
-        (jobs, 0) => (std::thread::available_parallelism().map_or(1, usize::from) / jobs).max(1),
-        (jobs, threads) => (threads / jobs).max(1),
-    };
     let helpers = Helpers::start(args, &out, threads)?;
     let cells = bench::run(&plan, &out, Machine { precision, threads }, ui)?;
     helpers.finish();
@@ -54,6 +51,20 @@ pub(super) fn run(args: &args::Bench, form: Form, ui: &Ui) -> Result<Done> {
     }
     ui.say("report", out.join("report.html").display().to_string());
     Ok(Done::All)
+}
+
+/// Threads of each of several processes; 0 are all cores.
+fn share(jobs: usize, threads: usize) -> Result<usize> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    match (jobs, if threads == 0 { cores } else { threads }) {
+        (0, _) => Err(usage("no process is to work", "give --jobs 1, or leave it out")),
+        (1, _) => Ok(threads),
+        (jobs, all) if jobs > all => Err(usage(
+            format!("{jobs} processes are more than the {all} threads that they share"),
+            format!("give --jobs {all} or fewer"),
+        )),
+        (jobs, all) => Ok(all / jobs),
+    }
 }
 
 /// The other processes of `--jobs`: the same command, which takes cells that no other has. What they leave unfinished or failed, the first one takes up.
