@@ -23,8 +23,12 @@ from torch.utils.data import DataLoader
 from torchvision import transforms
 from torchvision.transforms import functional as F
 
+THREADS = torch.get_num_threads()
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 from reference_networks import convnet, load, small_stem  # noqa: E402
+
+# That script keeps to one thread, beside other tests; here PyTorch has what it takes by itself.
+torch.set_num_threads(THREADS)
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 WARM_UP = 2
@@ -93,8 +97,6 @@ def main():
     size, batch, steps = int(size), int(batch), int(steps)
     tuned = variant == "tuned"
     torch.manual_seed(1)
-    # scripts/reference_networks.py keeps to one thread, beside other tests.
-    torch.set_num_threads(os.cpu_count())
     net = network(name, size, len(os.listdir(folder)))
     loss_before = first_loss(net, folder, weights, batch)
     net.train()
