@@ -283,11 +283,19 @@ impl Images {
 }
 
 impl Lab for Torch<'_> {
-    /// A distilled set takes an hour or so, in which there are other cells to do.
+    /// A teacher or a distilled set takes an hour or so, in which there are other cells to do.
     fn is_waiting(&self, job: &Job) -> Result<bool> {
-        let Origin::Distilled(distilling) = &job.row.origin else { return Ok(false) };
-        let name = set_name(&job.row.name, job.ipc, job.seed % distilling.sets);
-        self.is_taken(&format!("set-{name}"))
+        let mut needed: Vec<String> =
+            self.plan.teachers().take(job.teachers(self.plan)).map(|(name, _)| name).collect();
+        if let Origin::Distilled(distilling) = &job.row.origin {
+            needed.push(format!("set-{}", set_name(&job.row.name, job.ipc, job.seed % distilling.sets)));
+        }
+        for what in needed {
+            if self.is_taken(&what)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     fn student(&mut self, job: &Job) -> Result<Cell> {
