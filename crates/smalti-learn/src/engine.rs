@@ -52,8 +52,7 @@ impl Engine {
                 ));
             }
         };
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let threads = if threads == 0 { cores } else { threads };
+        let threads = threads_of(threads);
         keep_freed_memory();
         tch::set_num_threads(i32::try_from(threads).expect("at most MOST_THREADS, or a count of cores"));
         // A second pool may be refused when one exists already: then its size stands, and results do not depend on it.
@@ -65,6 +64,11 @@ impl Engine {
     pub fn precision_name(&self) -> &'static str {
         if self.kind == Kind::BFloat16 { "bf16" } else { "f32" }
     }
+}
+
+/// The number of threads that is asked for: 0 are all cores.
+pub fn threads_of(asked: usize) -> usize {
+    if asked == 0 { std::thread::available_parallelism().map_or(1, usize::from) } else { asked }
 }
 
 #[cfg(target_arch = "x86_64")]

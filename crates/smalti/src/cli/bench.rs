@@ -13,7 +13,7 @@ use crate::report::words::{bytes, seconds, thousands};
 use crate::ui::{Ui, count};
 use anyhow::{Context, Result};
 use clap::ValueEnum;
-use smalti_learn::engine::Engine;
+use smalti_learn::engine::{Engine, threads_of};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -55,8 +55,7 @@ pub(super) fn run(args: &args::Bench, form: Form, ui: &Ui) -> Result<Done> {
 
 /// Threads of each of several processes; 0 are all cores.
 fn share(jobs: usize, threads: usize) -> Result<usize> {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    match (jobs, if threads == 0 { cores } else { threads }) {
+    match (jobs, threads_of(threads)) {
         (0, _) => Err(usage("no process is to work", "give --jobs 1, or leave it out")),
         (1, _) => Ok(threads),
         (jobs, all) if jobs > all => Err(usage(
