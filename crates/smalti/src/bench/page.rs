@@ -184,9 +184,10 @@ fn provenance(plan: &Plan, cells: &[Cell]) -> Vec<(String, String)> {
     if plan.rows.iter().any(|row| row.metric().is_some()) {
         let p = &plan.proxy;
         let text = format!(
-            "{} of {} at {} px, {} epochs each, per seed",
+            "{} of {} under `{}` at {} px, {} epochs each, per seed",
             count(u64::from(p.seeds), "proxy run"),
             p.network,
+            p.protocol,
             p.size,
             p.epochs
         );
