@@ -26,6 +26,13 @@ impl Geometry {
     pub fn depthwise(kernel: i64, stride: i64, channels: i64) -> Geometry {
         Geometry { groups: channels, ..Geometry::centred(kernel, stride) }
     }
+
+    /// Whether the kernel covers an image of this height and width from wherever it stands, as 3 x 3 does one of 2 x 2.
+    fn sees_all_everywhere(self, height: i64, width: i64) -> bool {
+        let Geometry { kernel, stride, padding, groups } = self;
+        let side = height.max(width);
+        groups == 1 && stride == 1 && kernel > 1 && kernel == 2 * padding + 1 && side <= padding + 1
+    }
 }
 
 /// A convolution. Weight [O, I / groups, K, K] and bias `[O]` are fp32 masters, cast to `kind` at each use.
@@ -47,8 +54,12 @@ impl Conv {
     fn apply(&self, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Tensor {
         let Geometry { stride, padding, groups, .. } = self.geometry;
         let kind = self.fastest(x);
-        let bias = bias.map(|b| b.to_kind(kind));
-        let y = x.to_kind(kind).conv2d(&weight.to_kind(kind), bias, [stride; 2], [padding; 2], [1, 1], groups);
+        let (x, weight, bias) = (x.to_kind(kind), weight.to_kind(kind), bias.map(|b| b.to_kind(kind)));
+        let y = if x.device() == Device::Cpu && self.geometry.sees_all_everywhere(x.size()[2], x.size()[3]) {
+            as_product(&x, &weight, padding, bias)
+        } else {
+            x.conv2d(&weight, bias, [stride; 2], [padding; 2], [1, 1], groups)
+        };
         y.to_kind(self.kind)
     }
 
@@ -58,6 +69,27 @@ impl Conv {
         let Geometry { kernel, stride, groups, .. } = self.geometry;
         let slow = groups > 1 && (stride > 1 || kernel > 3 || x.size()[3] < kernel);
         if slow && x.requires_grad() && x.device() == Device::Cpu { Kind::Float } else { self.kind }
+    }
+}
+
+/// A convolution that [sees all everywhere](Geometry::sees_all_everywhere) as one product of matrices: a row for each image with all of its numbers, a column for
+/// each number of the output with the weights that meet them there. oneDNN has only kernels for larger images, which compute mostly zeros.
+fn as_product(x: &Tensor, weight: &Tensor, padding: i64, bias: Option<Tensor>) -> Tensor {
+    let (images, _, height, width) = x.size4().expect("an image has four dimensions");
+    let (channels, _, kernel, _) = weight.size4().expect("a kernel has four dimensions");
+    let places = (0..height).flat_map(|row| (0..width).map(move |column| (row, column)));
+    let meeting: Vec<i64> = places
+        .clone()
+        .flat_map(|(row, column)| places.clone().map(move |(r, c)| (padding - row + r) * kernel + padding - column + c))
+        .collect();
+    let weight = weight.permute([0, 2, 3, 1]).reshape([channels, kernel * kernel, -1]); // [O, K K, I]
+    let matrix = weight.index_select(1, &Tensor::from_slice(&meeting)); // [O, (H W) (H W), I]
+    let pixels = x.permute([0, 2, 3, 1]).reshape([images, -1]); // [B, H W I]
+    let y = pixels.matmul(&matrix.reshape([channels * height * width, -1]).tr());
+    let y = channels_last(&y.reshape([images, channels, height, width]));
+    match bias {
+        Some(bias) => y + bias.reshape([1, -1, 1, 1]),
+        None => y,
     }
 }
 
@@ -214,41 +246,58 @@ mod tests {
         }
     }
 
-    /// Output and gradients of depthwise convolutions, whatever they are computed in, against libtorch's own in the engine's kind, odd sides included.
+    /// Output and gradients of a convolution of 8 channels at each [height, width], whatever it is computed in, against libtorch's own in the engine's kind.
+    fn assert_is_plain(engine: &Engine, geometry: Geometry, [height, width]: [i64; 2]) {
+        let Geometry { stride, padding, groups, .. } = geometry;
+        let conv = Builder::new(1, engine).conv_kaiming_bare("conv", (8, 8), geometry);
+        let bias = Tensor::arange(8, (Kind::Float, engine.device)).set_requires_grad(true);
+        let conv = Conv { bias: Some(bias.shallow_clone()), ..conv };
+        let ramp = Tensor::arange(2 * 8 * height * width, (Kind::Float, engine.device)).sin();
+        let x = channels_last(&ramp.reshape([2, 8, height, width])).to_kind(engine.kind).set_requires_grad(true);
+        let y = conv.forward(&x);
+        let [weight, bias] = [&conv.weight, &bias].map(|tensor| tensor.to_kind(engine.kind));
+        let plain = x.conv2d(&weight, Some(bias), [stride; 2], [padding; 2], [1, 1], groups);
+        let of = |y: &Tensor| {
+            let upstream = Tensor::arange(y.numel() as i64, (Kind::Float, engine.device)).cos();
+            let loss = (y.to_kind(Kind::Float) * upstream.reshape(y.size())).sum(Kind::Float);
+            Tensor::run_backward(&[&loss], &[&x, &conv.weight, conv.bias.as_ref().expect("given")], true, false)
+        };
+        // fp32 rounds sums in another order; bf16 has eight bits, and its products of weights and pixels are rounded once or twice.
+        let allowed = if engine.kind == Kind::Float { 1e-5 } else { 2e-2 };
+        let close = |what: &str, a: &Tensor, b: &Tensor| {
+            let (a, b) = (a.to_kind(Kind::Float), b.to_kind(Kind::Float));
+            let off = (&a - &b).abs().max().double_value(&[]) / b.abs().max().double_value(&[]);
+            assert!(off < allowed, "{engine:?} {geometry:?} at {height} x {width}: {what} is {off} off");
+        };
+        assert_eq!((y.size(), y.kind(), is_channels_last(&y)), (plain.size(), engine.kind, true));
+        close("the output", &y, &plain);
+        for (what, (ours, expected)) in ["pixels", "weights", "bias"].iter().zip(of(&y).iter().zip(&of(&plain))) {
+            close(&format!("the gradient of {what}"), ours, expected);
+        }
+    }
+
     #[test]
-    fn depthwise_gradients_are_those_of_the_plain_convolution() {
+    fn depthwise_convolutions_and_their_gradients_are_the_plain_ones_odd_sides_included() {
         for engine in engines() {
             for (kernel, stride, side) in [(3, 2, 6), (3, 2, 7), (5, 2, 8), (5, 1, 4), (3, 1, 2), (3, 1, 6)] {
-                let mut builder = Builder::new(1, &engine);
-                let conv = builder.conv_kaiming_bare("conv", (8, 8), Geometry::depthwise(kernel, stride, 8));
-                let ramp = Tensor::arange(2 * 8 * side * side, (Kind::Float, engine.device)).sin();
-                let x = channels_last(&ramp.reshape([2, 8, side, side])).to_kind(engine.kind).set_requires_grad(true);
-                let y = conv.forward(&x);
-                let padding = (kernel - 1) / 2;
-                let weight = conv.weight.to_kind(engine.kind);
-                let plain = x.conv2d(&weight, None::<Tensor>, [stride; 2], [padding; 2], [1, 1], 8);
-                let of = |y: &Tensor| {
-                    let upstream = Tensor::arange(y.numel() as i64, (Kind::Float, engine.device)).cos();
-                    let loss = (y.to_kind(Kind::Float) * upstream.reshape(y.size())).sum(Kind::Float);
-                    Tensor::run_backward(&[&loss], &[&x, &conv.weight], true, false)
-                };
-                // fp32 rounds sums in another order; bf16 has eight bits, and its products of weights and pixels are rounded once or twice.
-                let allowed = if engine.kind == Kind::Float { 1e-5 } else { 2e-2 };
-                let close = |what: &str, a: &Tensor, b: &Tensor| {
-                    let (a, b) = (a.to_kind(Kind::Float), b.to_kind(Kind::Float));
-                    let off = (&a - &b).abs().max().double_value(&[]) / b.abs().max().double_value(&[]);
-                    assert!(
-                        off < allowed,
-                        "{engine:?} kernel {kernel} stride {stride} side {side}: {what} is {off} off"
-                    );
-                };
-                assert_eq!((y.size(), y.kind(), is_channels_last(&y)), (plain.size(), engine.kind, true));
-                close("the output", &y, &plain);
-                for (what, (ours, expected)) in
-                    ["of pixels", "of weights"].into_iter().zip(of(&y).iter().zip(&of(&plain)))
-                {
-                    close(&format!("the gradient {what}"), ours, expected);
-                }
+                assert_is_plain(&engine, Geometry::depthwise(kernel, stride, 8), [side; 2]);
+            }
+        }
+    }
+
+    #[test]
+    fn convolutions_of_images_below_the_kernel_and_their_gradients_are_the_plain_ones() {
+        for engine in engines() {
+            let products = [(3, [1, 1]), (3, [2, 2]), (3, [1, 2]), (3, [2, 1]), (5, [3, 3]), (5, [2, 3]), (7, [4, 4])];
+            for (kernel, sides @ [height, width]) in products {
+                assert!(Geometry::centred(kernel, 1).sees_all_everywhere(height, width), "{kernel} {sides:?}");
+                assert_is_plain(&engine, Geometry::centred(kernel, 1), sides);
+            }
+            for (kernel, stride, sides @ [height, width]) in
+                [(3, 1, [3, 3]), (3, 1, [2, 3]), (3, 2, [2, 2]), (1, 1, [1, 1]), (5, 1, [4, 3])]
+            {
+                assert!(!Geometry::centred(kernel, stride).sees_all_everywhere(height, width), "{kernel} {sides:?}");
+                assert_is_plain(&engine, Geometry::centred(kernel, stride), sides);
             }
         }
     }
