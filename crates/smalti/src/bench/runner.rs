@@ -62,9 +62,8 @@ pub fn run(plan: &Plan, lab: &mut dyn Lab, out: &Path, ui: &Ui) -> Result<Outcom
     let total = cells::jobs(plan).count();
     let known = cells::read_all(plan, out)?.len();
     ui.say("bench", format!("{}: {}, {known} finished before", plan.recipe.name, count(total as u64, "cell")));
-    let mut pace = Pace { start: Instant::now(), done: 0 };
-    let mut failed = Vec::new();
-    let mut elsewhere = Vec::new();
+    let pace = Pace { start: Instant::now(), done: 0 };
+    let mut tally = Tally { total, known, pace, failed: Vec::new(), elsewhere: Vec::new() };
     for (row, training, ipc) in cells::groups(plan) {
         let of = |crop_min, seed, exam| Job { row, training, ipc, seed, crop_min, exam };
         let crop_min = match choose_crop(plan, &of(0.0, 0, Exam::Holdout), lab, out, ui) {
@@ -72,40 +71,58 @@ pub fn run(plan: &Plan, lab: &mut dyn Lab, out: &Path, ui: &Ui) -> Result<Outcom
             Err(error) => {
                 for job in (0..row.seeds).map(|seed| of(0.0, seed, Exam::Test)) {
                     if job.finished(out)?.is_none() {
-                        failed.push(record(&job, &error, out)?);
+                        tally.failed.push(record(&job, &error, out)?);
                     }
                 }
                 continue;
             }
         };
         for seed in 0..row.seeds {
-            let job = of(crop_min, seed, Exam::Test);
-            match finish(&job, lab, out) {
-                Ok(Finished::Before) => forget_failure(&job, out)?,
-                Ok(Finished::Now) => {
-                    pace.done += 1;
-                    ui.say("bench", pace.line(known + pace.done + failed.len(), total));
-                }
-                Ok(Finished::Elsewhere) => elsewhere.push(job),
-                Err(error) => {
-                    ui.warn(format!("{} failed: {error:#}", job.name()));
-                    failed.push(record(&job, &error, out)?);
-                }
-            }
+            tally.add(of(crop_min, seed, Exam::Test), lab, out, ui, finish)?;
         }
     }
-    for job in &elsewhere {
-        ui.say("wait", format!("another process works on {}", job.name()));
-        let _turn = claim_waiting(job, out)?;
-        if job.finished(out)?.is_none() {
-            match finish_claimed(job, lab, out) {
-                Ok(()) => {}
-                Err(error) => failed.push(record(job, &error, out)?),
-            }
+    while !tally.elsewhere.is_empty() {
+        let first = tally.elsewhere.remove(0);
+        ui.say("wait", format!("another process works on {}", first.name()));
+        tally.add(first, lab, out, ui, finish_in_turn)?;
+        // What that process made may be what the others lacked as well, and it has gone on to one of them.
+        for job in std::mem::take(&mut tally.elsewhere) {
+            tally.add(job, lab, out, ui, finish)?;
         }
     }
-    Ok(Outcome { cells: cells::read_all(plan, out)?, failed })
+    Ok(Outcome { cells: cells::read_all(plan, out)?, failed: tally.failed })
 }
+
+/// What came of the cells so far.
+struct Tally<'a> {
+    total: usize,
+    /// Finished before this run began.
+    known: usize,
+    pace: Pace,
+    failed: Vec<(String, String)>,
+    elsewhere: Vec<Job<'a>>,
+}
+
+impl<'a> Tally<'a> {
+    fn add(&mut self, job: Job<'a>, lab: &mut dyn Lab, out: &Path, ui: &Ui, finish: Finish) -> Result<()> {
+        match finish(&job, lab, out) {
+            Ok(Finished::Before) => forget_failure(&job, out)?,
+            Ok(Finished::Now) => {
+                self.pace.done += 1;
+                ui.say("bench", self.pace.line(self.known + self.pace.done + self.failed.len(), self.total));
+            }
+            Ok(Finished::Elsewhere) => self.elsewhere.push(job),
+            Err(error) => {
+                ui.warn(format!("{} failed: {error:#}", job.name()));
+                self.failed.push(record(&job, &error, out)?);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// [`finish`], or [`finish_in_turn`].
+type Finish = fn(&Job, &mut dyn Lab, &Path) -> Result<Finished>;
 
 /// How fast cells are done here.
 struct Pace {
@@ -145,10 +162,6 @@ fn lock_of(job: &Job, out: &Path) -> PathBuf {
     out.join("work/locks/cells").join(job.name() + &exam)
 }
 
-fn claim_waiting(job: &Job, out: &Path) -> Result<RunLock> {
-    Ok(RunLock::wait(&lock_of(job, out), &|| ())?)
-}
-
 fn finish(job: &Job, lab: &mut dyn Lab, out: &Path) -> Result<Finished> {
     if job.finished(out)?.is_some() {
         return Ok(Finished::Before);
@@ -164,6 +177,16 @@ fn finish(job: &Job, lab: &mut dyn Lab, out: &Path) -> Result<Finished> {
     }
     if lab.is_waiting(job)? {
         return Ok(Finished::Elsewhere);
+    }
+    finish_claimed(job, lab, out)?;
+    Ok(Finished::Now)
+}
+
+/// Waits for whoever works on it.
+fn finish_in_turn(job: &Job, lab: &mut dyn Lab, out: &Path) -> Result<Finished> {
+    let _turn = RunLock::wait(&lock_of(job, out), &|| ())?;
+    if job.finished(out)?.is_some() {
+        return Ok(Finished::Before);
     }
     finish_claimed(job, lab, out)?;
     Ok(Finished::Now)
@@ -203,10 +226,7 @@ fn choose_crop(plan: &Plan, job: &Job, lab: &mut dyn Lab, out: &Path, ui: &Ui) -
         }
     }
     for job in elsewhere {
-        let _turn = claim_waiting(&job, out)?;
-        if job.finished(out)?.is_none() {
-            finish_claimed(&job, lab, out)?;
-        }
+        finish_in_turn(&job, lab, out)?;
     }
     let mut best = (plan.crops[0], f64::NEG_INFINITY);
     for &crop_min in &plan.crops {
@@ -238,13 +258,14 @@ pub(crate) mod tests {
     pub(crate) struct Pretend {
         pub(crate) trained: Vec<String>,
         pub(crate) fail_at: Option<usize>,
-        /// Rows whose sets another process makes.
+        /// Rows whose sets another process makes until the first student of this one is done.
         pub(crate) made_elsewhere: &'static [&'static str],
     }
 
     impl Lab for Pretend {
         fn is_waiting(&self, job: &Job) -> Result<bool> {
-            Ok(self.made_elsewhere.contains(&job.row.name.as_str()) && job.exam == Exam::Test)
+            let early = self.trained.iter().all(|name| name.contains("-crop"));
+            Ok(early && self.made_elsewhere.contains(&job.row.name.as_str()) && job.exam == Exam::Test)
         }
 
         fn student(&mut self, job: &Job) -> Result<Cell> {
@@ -374,6 +395,33 @@ row = [{ preset = "random" }, { preset = "pca" }]
             .filter_map(|name| name.split('-').next())
             .collect();
         assert_eq!(order, ["pca", "pca", "random", "random"]);
+    }
+
+    /// The other process, a thread here, holds a cell until this one has done the cell after it.
+    #[test]
+    fn after_a_wait_what_is_free_goes_before_what_still_is_not() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let plan = plan();
+        let path = |row: &str, seed: u64| {
+            let job = cells::jobs(&plan).find(|job| job.row.name == row && job.seed == seed).expect("in the plan");
+            (lock_of(&job, dir.path()), job.path(dir.path()))
+        };
+        let (held, _) = path("random", 1);
+        let (_, awaited) = path("pca", 1);
+        let lock = RunLock::take(&held).expect("free");
+        let mut lab = Pretend { made_elsewhere: &["random", "pca"], ..Pretend::default() };
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let start = Instant::now();
+                while !awaited.exists() && start.elapsed().as_secs() < 20 {
+                    std::thread::sleep(std::time::Duration::from_millis(5));
+                }
+                drop(lock);
+            });
+            run(&plan, &mut lab, dir.path(), &SILENT).expect("done");
+        });
+        let last = lab.trained.last().expect("four cells");
+        assert_eq!(last, "random-ipc2-convnet-3_128-bn-small-seed1", "{:?}", lab.trained);
     }
 
     #[test]
