@@ -72,6 +72,11 @@ impl Augment {
         AUGMENTS.iter().find(|row| row.augment == self).map_or("", |row| row.name)
     }
 
+    /// Whether views are crops, so that their smallest area means something.
+    pub fn crops(self) -> bool {
+        matches!(self, Augment::Constrained | Augment::Standard | Augment::Shuffled)
+    }
+
     /// The variant with this name.
     pub fn parse(name: &str) -> Option<Augment> {
         AUGMENTS.iter().find(|row| row.name == name).map(|row| row.augment)

@@ -1,6 +1,7 @@
 //! Settings of the scoring networks: their network, and the protocol by which they are trained.
 
 use crate::error::{unknown, usage};
+use crate::students::can_crop;
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use smalti_data::crop::CropRange;
@@ -104,7 +105,15 @@ impl ProxyRecipe {
             _ => "convnet-4/64",
         };
         let (own_batch, own_epochs) = (protocol.batch.of(usize::MAX, 1), length(protocol).epochs());
-        let epochs = self.epochs.or(own_epochs).unwrap_or(10);
+        let epochs = self.epochs.or(own_epochs).ok_or_else(|| {
+            usage(
+                format!("the protocol `{}` counts images, and scores are taken after epochs", protocol.name),
+                "say how many with --proxy-epochs (`epochs` under [proxy])",
+            )
+        })?;
+        if self.crop_min.is_some() {
+            can_crop(protocol.augment, "`protocol = \"proxy\"`")?;
+        }
         let settled = ProxySettings {
             network: full_name(self.network.as_deref().unwrap_or(network)),
             protocol: protocol.name.to_owned(),
@@ -225,6 +234,18 @@ mod tests {
         let by_protocol = ProxyRecipe { protocol: Some("fast".into()), epochs: Some(3), ..ProxyRecipe::default() };
         let settled = by_protocol.settle(64).expect("settled");
         assert_eq!((settled.network.as_str(), settled.epochs), ("airbench/32", 3));
+    }
+
+    #[test]
+    fn what_a_protocol_has_no_use_for_or_lacks_is_refused() {
+        let of = |protocol: &str| ProxyRecipe { protocol: Some(protocol.into()), ..ProxyRecipe::default() };
+        let cropped = ProxyRecipe { crop_min: Some(0.5), ..of("fast") }.settle(32).expect_err("fast crops nothing");
+        assert!(cropped.to_string().contains("crops nothing"), "{cropped}");
+        let endless = of("small").settle(32).expect_err("no epochs");
+        assert!(hint_of(&endless).expect("a hint").contains("--proxy-epochs"), "{endless}");
+        let told =
+            ProxyRecipe { epochs: Some(3), crop_min: Some(0.5), ..of("small") }.settle(32).expect("both are said");
+        assert_eq!((told.epochs, told.crop_min), (3, 0.5));
     }
 
     #[test]

@@ -102,6 +102,20 @@ pub struct SetFacts {
     pub size: u32,
 }
 
+/// Refuses a smallest crop where there is none: it would do nothing, unnoticed.
+///
+/// # Errors
+/// For augmentations without crops; `other` names what has them.
+pub(crate) fn can_crop(augment: Augment, other: &str) -> Result<()> {
+    if augment.crops() {
+        return Ok(());
+    }
+    Err(usage(
+        format!("a smallest crop was given, and the augmentation `{}` crops nothing", augment.name()),
+        format!("leave it out, or choose what crops, such as {other}"),
+    ))
+}
+
 /// Network unless told otherwise: the benchmark's.
 const STUDENT: &str = "resnet18";
 
@@ -138,6 +152,9 @@ impl TrainingRecipe {
         let nothing = |length: Length| length.epochs() == Some(0) || length == Length::ImagesSeen(0);
         if batch == Batch::Fixed(0) || matches!(length, Duration::Fixed(length) if nothing(length)) {
             return Err(usage("a student of no step learns nothing", "give --images-seen and --batch above 0"));
+        }
+        if self.crop_min.is_some() {
+            can_crop(augment, "--augment constrained")?;
         }
         let crop = self.crop_min.map_or(protocol.crop, |min| crops_from(protocol.crop, min));
         crop.of(1).check()?;
@@ -392,14 +409,14 @@ mod tests {
             images_seen: Some(1015),
             crop_min: Some(0.5),
             learning_rate: Some(0.01),
-            augment: Some("none".into()),
+            augment: Some("standard".into()),
             ..TrainingRecipe::default()
         };
         let training = recipe.settle().expect("complete");
         assert_eq!((training.student.as_str(), training.images_seen(set(7))), ("convnet-3/128-bn", 1000));
         assert_eq!(
             (training.crop.of(1).scale.0, training.optimiser.learning_rate(), training.augment),
-            (0.5, 0.01, Augment::None)
+            (0.5, 0.01, Augment::Standard)
         );
     }
 
@@ -414,6 +431,8 @@ mod tests {
             TrainingRecipe { images_seen: Some(0), ..base() },
             TrainingRecipe { batch: Some(0), ..base() },
             TrainingRecipe { crop_min: Some(1.5), ..base() },
+            TrainingRecipe { crop_min: Some(0.5), augment: Some("none".into()), ..base() },
+            TrainingRecipe { crop_min: Some(0.5), protocol: Some("fast".into()), ..base() },
             TrainingRecipe { learning_rate: Some(-1.0), ..base() },
         ] {
             let error = recipe.settle().expect_err("refused");
