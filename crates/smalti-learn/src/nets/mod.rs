@@ -1,6 +1,7 @@
 //! Networks. Every initial value is drawn from our own generator with PyTorch's distributions; names are torchvision's.
 
 mod airbench;
+mod at_rest;
 mod builder;
 mod convnet;
 mod efficientnet;

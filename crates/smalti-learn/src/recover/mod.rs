@@ -114,6 +114,7 @@ pub fn recover(
             .nudge
             .as_ref()
             .map(|nudge| nudge.apply(first.network, &view(0).of(&pixels.detach()), &judges[0].labels));
+        let resting: Vec<_> = backbones.iter().map(|backbone| backbone.network.at_rest()).collect();
         for iteration in 0..spec.iterations {
             let turn = u64::from(batch.number) * u64::from(spec.iterations) + u64::from(iteration);
             let judge = &mut judges[(turn % backbones.len() as u64) as usize];
@@ -130,6 +131,7 @@ pub fn recover(
             });
             progress(batch.labels.len() as u64);
         }
+        drop(resting);
         if let (Some(moved), Some(Nudge { after: After::Stay, .. })) = (moved, spec.nudge) {
             moved.stay();
         }
