@@ -1,7 +1,7 @@
 //! Weights that nobody moves for a while need not be cast at each use.
 
 use super::Network;
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
 /// Kernels of a network that are in its kind until this goes, when the fp32 masters are back.
 pub(crate) struct AtRest(Vec<(Tensor, Tensor)>);
@@ -10,12 +10,10 @@ impl Network {
     /// Casts the kernels of its convolutions once: every pass gives the same bits as before, sooner where batches are small. Depthwise ones stay, since some are
     /// [computed in fp32](super::layers::Conv). For passes in which norms are [heard](Network::forward_heard): else they are folded into fp32 kernels.
     pub(crate) fn at_rest(&self) -> AtRest {
-        if self.kind == Kind::Float {
-            return AtRest(Vec::new());
-        }
+        // Those that rest already are left alone: of two that ask, the first puts the masters back.
         let kernels = self.params.iter().map(|param| &param.tensor).filter(|tensor| {
             let size = tensor.size();
-            size.len() == 4 && size[1] > 1
+            size.len() == 4 && size[1] > 1 && tensor.kind() != self.kind
         });
         AtRest(kernels.map(|tensor| exchange(tensor, &tensor.detach().to_kind(self.kind))).collect())
     }
@@ -43,6 +41,7 @@ mod tests {
     use super::super::{Hearing, Over, Shape};
     use super::*;
     use crate::engine::{Engine, Precision};
+    use tch::Kind;
 
     #[test]
     fn nothing_changes_but_the_kind_and_the_masters_come_back() {
@@ -59,7 +58,8 @@ mod tests {
                 };
                 let masters: Vec<Tensor> = net.params().iter().map(|param| param.tensor.detach().copy()).collect();
                 let before = pass();
-                let resting = net.at_rest();
+                // A network may be asked twice in turn: as a vector, what came first goes first.
+                let resting = vec![net.at_rest(), net.at_rest()];
                 assert_eq!(net.params()[0].tensor.kind(), engine.kind, "{name}");
                 assert_eq!(pass(), before, "{engine:?} {name}");
                 drop(resting);
