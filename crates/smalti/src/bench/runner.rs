@@ -78,16 +78,20 @@ pub fn run(plan: &Plan, lab: &mut dyn Lab, out: &Path, ui: &Ui) -> Result<Outcom
             }
         };
         for seed in 0..row.seeds {
-            tally.add(of(crop_min, seed, Exam::Test), lab, out, ui, finish)?;
+            let job = of(crop_min, seed, Exam::Test);
+            let came = finish(&job, lab, out);
+            tally.add(job, came, out, ui)?;
         }
     }
     while !tally.elsewhere.is_empty() {
         let first = tally.elsewhere.remove(0);
         ui.say("wait", format!("another process works on {}", first.name()));
-        tally.add(first, lab, out, ui, finish_in_turn)?;
+        let came = finish_in_turn(&first, lab, out);
+        tally.add(first, came, out, ui)?;
         // What that process made may be what the others lacked as well, and it has gone on to one of them.
         for job in std::mem::take(&mut tally.elsewhere) {
-            tally.add(job, lab, out, ui, finish)?;
+            let came = finish(&job, lab, out);
+            tally.add(job, came, out, ui)?;
         }
     }
     Ok(Outcome { cells: cells::read_all(plan, out)?, failed: tally.failed })
@@ -104,8 +108,8 @@ struct Tally<'a> {
 }
 
 impl<'a> Tally<'a> {
-    fn add(&mut self, job: Job<'a>, lab: &mut dyn Lab, out: &Path, ui: &Ui, finish: Finish) -> Result<()> {
-        match finish(&job, lab, out) {
+    fn add(&mut self, job: Job<'a>, came: Result<Finished>, out: &Path, ui: &Ui) -> Result<()> {
+        match came {
             Ok(Finished::Before) => forget_failure(&job, out)?,
             Ok(Finished::Now) => {
                 self.pace.done += 1;
@@ -120,9 +124,6 @@ impl<'a> Tally<'a> {
         Ok(())
     }
 }
-
-/// [`finish`], or [`finish_in_turn`].
-type Finish = fn(&Job, &mut dyn Lab, &Path) -> Result<Finished>;
 
 /// How fast cells are done here.
 struct Pace {
