@@ -10,7 +10,7 @@ use smalti_learn::checkpoint;
 use smalti_learn::engine::{Engine, Precision};
 use smalti_learn::nets::{Network, Shape};
 use smalti_learn::recover::{
-    After, Backbone, Batch, Curriculum, Generalised, Jitter, Look, Nudge, RecoverSpec, Targets, recover,
+    After, Backbone, Batch, Curriculum, Generalised, Jitter, Look, Nudge, Pass, RecoverSpec, Targets, recover,
 };
 use tch::{Kind, Tensor};
 
@@ -40,13 +40,14 @@ fn the_pixels_after_a_few_steps_are_pytorchs() {
     let start = named("start");
     let targets = Targets::running(&network);
     let labels = [3, 0, 7, 7];
-    let batch = Batch { stage: "recover", labels: &labels, start: Some(start), seed: 0, number: 0 };
+    let batches = [Batch { labels: &labels, start: Some(start), number: 0 }];
+    let pass = Pass { stage: "recover", seed: 0, batches: &batches };
     let columns: Vec<i64> = (0..10).collect();
     let backbone = Backbone { network: &network, targets: &targets, columns: &columns, constants: IMAGENET };
     let dwa =
         RecoverSpec { variance: 11.0, nudge: Some(Nudge { steps: 3, radius: 0.015, after: After::PutBack }), ..SRE2L };
     let off = |backbones: &[Backbone], spec: &RecoverSpec, name: &str| {
-        let found = recover(backbones, &batch, spec, &engine, &|_| ()).expect("recovered");
+        let found = recover(backbones, &pass, spec, &engine, &|_| ()).expect("recovered");
         way(&found, named(name)) / way(start, named(name))
     };
     for (name, spec) in [("sre2l", SRE2L), ("dwa", dwa)] {

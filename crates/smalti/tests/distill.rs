@@ -165,35 +165,40 @@ fn a_run_that_was_cut_off_goes_on_with_the_next_block() {
     let source = images(dir.path(), 16);
     let teacher = teacher(dir.path(), &source, "convnet-2/8");
     let (whole, cut) = (dir.path().join("whole"), dir.path().join("cut"));
-    made("lpld", &source, &teacher, &whole, &[], 0);
-    cut_off("lpld", &source, &teacher, &cut, 1, &[]);
+    made("dwa", &source, &teacher, &whole, &["--block", "1"], 0);
+    cut_off("dwa", &source, &teacher, &cut, 1, &["--block", "1"]);
     let first = dir.path().join("cut.run/blocks/block=0.json");
     let before = std::fs::metadata(&first).and_then(|file| file.modified()).expect("the first block is finished");
-    let (_, stderr) = made("lpld", &source, &teacher, &cut, &["--iterations", "7"], 2);
+    let (_, stderr) = made("dwa", &source, &teacher, &cut, &["--block", "1", "--iterations", "7"], 2);
     assert!(stderr.contains("cannot be used multiple times"), "{stderr}");
-    let (_, stderr) = made("lpld", &source, &teacher, &cut, &["--seed", "5"], 1);
+    let (_, stderr) = made("dwa", &source, &teacher, &cut, &["--block", "1", "--seed", "5"], 1);
     assert!(stderr.contains("other settings") && stderr.contains("seed = 0"), "{stderr}");
-    made("lpld", &source, &teacher, &cut, &[], 0);
+    made("dwa", &source, &teacher, &cut, &["--block", "1"], 0);
     assert_eq!(std::fs::metadata(&first).and_then(|file| file.modified()).expect("there"), before);
     assert!(pictures(&whole) == pictures(&cut));
-    let (_, stderr) = made("lpld", &source, &teacher, &cut, &[], 1);
+    let (_, stderr) = made("dwa", &source, &teacher, &cut, &["--block", "1"], 1);
     assert!(stderr.contains("finished set"), "{stderr}");
-    made("lpld", &source, &teacher, &cut, &["--force", "--seed", "5"], 0);
+    made("dwa", &source, &teacher, &cut, &["--block", "1", "--force", "--seed", "5"], 0);
     assert!(pictures(&whole) != pictures(&cut), "another seed makes other images");
 }
 
-/// Under --compat a block of DWA depends on the blocks before it, so that a run that was cut off makes those of its turn again.
+/// Under --compat a block of DWA depends on the blocks before it, and blocks of LPLD share their passes: a run that was cut off makes those of its turn again.
 #[test]
-fn drifting_weights_drift_alike_after_a_break() {
+fn blocks_that_share_a_turn_are_made_again_together() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let source = images(dir.path(), 16);
     let teacher = teacher(dir.path(), &source, "convnet-2/8");
-    let (whole, cut) = (dir.path().join("whole"), dir.path().join("cut"));
-    let more = ["--compat", "--block", "1"];
-    made("dwa", &source, &teacher, &whole, &more, 0);
-    cut_off("dwa", &source, &teacher, &cut, 2, &more);
-    made("dwa", &source, &teacher, &cut, &more, 0);
-    assert!(pictures(&whole) == pictures(&cut));
+    for (method, more) in [("dwa", &["--compat", "--block", "1"][..]), ("lpld", &[])] {
+        let (whole, cut) = (dir.path().join(method), dir.path().join(format!("{method}-cut")));
+        made(method, &source, &teacher, &whole, more, 0);
+        cut_off(method, &source, &teacher, &cut, 2, more);
+        assert!(
+            cut.with_extension("run").join("blocks/block=0.json").exists(),
+            "{method}: the first block is finished"
+        );
+        made(method, &source, &teacher, &cut, more, 0);
+        assert!(pictures(&whole) == pictures(&cut), "{method}");
+    }
 }
 
 #[test]

@@ -38,7 +38,7 @@ impl Drop for AtRest {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Hearing, Over, Shape};
+    use super::super::{Hearing, Shape};
     use super::*;
     use crate::engine::{Engine, Precision};
     use tch::Kind;
@@ -51,7 +51,7 @@ mod tests {
                 let images = Tensor::arange(2 * 3 * 64 * 64, (Kind::Float, engine.device)).sin();
                 let images = images.reshape([2, 3, 64, 64]).set_requires_grad(true);
                 let pass = || {
-                    let (output, seen) = net.forward_heard(&images, Hearing::Norms(Over::Batch));
+                    let (output, seen) = net.forward_heard(&images, Hearing::Norms { at_once: 2 });
                     let loss = output.logits.square().sum(Kind::Float) + seen[1].channels.variance.sum(Kind::Float);
                     let gradient = Tensor::run_backward(&[&loss], &[&images], false, false).remove(0);
                     [output.logits, gradient].map(|tensor| tensor.detach())

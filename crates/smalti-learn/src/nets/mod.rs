@@ -16,7 +16,7 @@ mod taps;
 pub use builder::{Param, Role};
 pub(crate) use layers::channels_last;
 pub use noise::NoiseStrength;
-pub use taps::{Hearing, Layer, Moments, Over, Seen};
+pub use taps::{Hearing, Layer, Moments, Seen};
 
 use crate::batch::{Normalise, plain_batch};
 use crate::engine::Engine;

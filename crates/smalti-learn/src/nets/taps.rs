@@ -26,26 +26,20 @@ pub struct Moments {
 pub struct Seen {
     /// Which.
     pub layer: Layer,
-    /// Of each channel of its input: `[C]` over batch and space, or `[B, C]` over space alone.
+    /// Of each channel of its input over space and some images at a time, `[times, C]`; of convolutions over the whole batch, `[C]`.
     pub channels: Moments,
     /// Of each cell of its input over batch, channels and the cell, `[cells]`, row by row; of convolutions alone.
     pub cells: Option<Moments>,
-}
-
-/// Over what the input of a norm is averaged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Over {
-    /// Batch and space: `[C]`.
-    Batch,
-    /// Space alone, image by image: `[B, C]`.
-    Image,
 }
 
 /// What is listened to in a pass.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Hearing {
     /// Every batch norm.
-    Norms(Over),
+    Norms {
+        /// Images over which moments are taken, one after another from the first on; they divide the batch.
+        at_once: i64,
+    },
     /// Every batch norm over batch and space, and convolutions.
     Convolutions {
         /// Side of a cell. An input that it does not divide is enlarged until it does.
@@ -89,8 +83,8 @@ impl Tap {
     pub fn hear(&self, x: &Tensor) {
         let open = self.taps.open.borrow();
         let seen = match (self.layer, open.as_ref()) {
-            (Layer::Norm(_), Some(Hearing::Norms(over))) => self.channels(x, *over),
-            (Layer::Norm(_), Some(Hearing::Convolutions { .. })) => self.channels(x, Over::Batch),
+            (Layer::Norm(_), Some(Hearing::Norms { at_once })) => self.channels(x, *at_once),
+            (Layer::Norm(_), Some(Hearing::Convolutions { .. })) => self.channels(x, x.size()[0]),
             (Layer::Convolution(number), Some(Hearing::Convolutions { cell, skipped }))
                 if skipped.binary_search(&number).is_err() =>
             {
@@ -101,9 +95,10 @@ impl Tap {
         self.taps.seen.borrow_mut().push(seen);
     }
 
-    fn channels(&self, x: &Tensor, over: Over) -> Seen {
-        let dims: &[i64] = if over == Over::Batch { &[0, 2, 3] } else { &[2, 3] };
-        Seen { layer: self.layer, channels: moments(x, dims), cells: None }
+    fn channels(&self, x: &Tensor, at_once: i64) -> Seen {
+        let (_, channels, height, width) = x.size4().expect("[B, C, H, W]");
+        let parts = x.reshape([-1, at_once, channels, height, width]);
+        Seen { layer: self.layer, channels: moments(&parts, &[1, 3, 4]), cells: None }
     }
 
     fn channels_and_cells(&self, x: &Tensor, cell: i64) -> Seen {
@@ -243,6 +238,25 @@ mod tests {
         }
     }
 
+    #[test]
+    fn some_images_at_a_time_have_the_moments_of_a_batch_of_their_own() {
+        let x = Tensor::arange(6 * 2 * 8 * 4, (Kind::Float, Device::Cpu)).sin().reshape([6, 2, 8, 4]);
+        for x in [x.shallow_clone(), x.permute([0, 3, 1, 2])] {
+            let taps = Rc::new(Taps::default());
+            let tap = Tap::of_norm(&taps);
+            for at_once in [1, 2, 6] {
+                let ((), seen) = taps.listen(Hearing::Norms { at_once }, || tap.hear(&x));
+                let Moments { mean, variance } = &seen[0].channels;
+                assert_eq!(mean.size(), [6 / at_once, x.size()[1]]);
+                for part in 0..6 / at_once {
+                    let own = x.narrow(0, part * at_once, at_once);
+                    let (own_variance, own_mean) = own.var_mean_dim(&[0i64, 2, 3][..], false, false);
+                    assert!(off(&mean.get(part), &own_mean) < 1e-6 && off(&variance.get(part), &own_variance) < 1e-6);
+                }
+            }
+        }
+    }
+
     /// [1, 2] as 4 x 4: rows alike; columns 1, 1.25, 1.75, 2 between the two centres, by torch.nn.functional.interpolate.
     #[test]
     fn an_input_that_cells_do_not_divide_is_enlarged() {
@@ -264,7 +278,7 @@ mod tests {
         let layers = |hearing| taps.listen(hearing, all).1.iter().map(|seen| seen.layer).collect::<Vec<_>>();
         let most = layers(Hearing::Convolutions { cell: 4, skipped: vec![0] });
         assert_eq!(most, [Layer::Convolution(1), Layer::Norm(0)]);
-        assert_eq!(layers(Hearing::Norms(Over::Batch)), [Layer::Norm(0)]);
+        assert_eq!(layers(Hearing::Norms { at_once: 2 }), [Layer::Norm(0)]);
         assert_eq!(taps.convolutions(), 2);
         all();
         assert!(!first.is_open() && taps.seen.borrow().is_empty());

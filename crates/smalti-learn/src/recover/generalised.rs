@@ -1,7 +1,7 @@
 //! What G-VBSM adds (arXiv 2311.17950): averages that remember earlier steps, convolutions that are left out of a step, and images of a class that are
 //! kept apart.
 
-use super::{Batch, stream};
+use super::Pass;
 use crate::nets::{Hearing, Layer, Network};
 use smalti_data::random::Stage;
 use std::collections::HashMap;
@@ -26,9 +26,9 @@ pub struct Generalised {
 }
 
 impl Generalised {
-    /// What a step listens to.
-    pub(super) fn hearing(&self, network: &Network, batch: &Batch, iteration: u32) -> Hearing {
-        let mut stream = stream(Stage::Skip, batch, iteration);
+    /// What a step listens to. Averages are kept of one batch, so that a pass has no other.
+    pub(super) fn hearing(&self, network: &Network, pass: &Pass, iteration: u32) -> Hearing {
+        let mut stream = pass.batches[0].stream(Stage::Skip, pass.seed, iteration);
         let skipped = (0..network.convolutions()).filter(|_| stream.uniform() < self.skip).collect();
         Hearing::Convolutions { cell: i64::from(self.cell), skipped }
     }

@@ -7,7 +7,7 @@ use crate::batch::{Normalise, plain_batch};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::inference::at_once;
-use crate::nets::{Hearing, Layer, Moments, Network, Over, Seen};
+use crate::nets::{Hearing, Layer, Moments, Network, Seen};
 use smalti_data::random::{Stage, Stream};
 use smalti_data::store::ImageStore;
 use tch::{Kind, Tensor};
@@ -15,7 +15,7 @@ use tch::{Kind, Tensor};
 /// What each layer is to see.
 #[derive(Debug)]
 pub struct Targets {
-    /// Of each channel, `[C]`, for every batch norm in definition order.
+    /// Of each channel for every batch norm in definition order: `[C]`, or `[batches, C]` where each batch has its own.
     norms: Vec<Moments>,
     /// Of channels `[C]` and of cells `[cells]`, for every convolution in definition order; none where they do not count.
     convolutions: Vec<(Moments, Moments)>,
@@ -83,11 +83,14 @@ impl Targets {
     /// That they are those of the layers of `network` that count.
     ///
     /// # Errors
-    /// [`Error::Input`] for a network without batch norms, or with other layers.
-    pub(super) fn check(&self, network: &Network, spec: &RecoverSpec, stage: &str) -> Result<()> {
+    /// [`Error::Input`] for a network without batch norms or with other layers, or statistics of another number of batches.
+    pub(super) fn check(&self, network: &Network, spec: &RecoverSpec, (stage, batches): (&str, usize)) -> Result<()> {
         check_norms(network, stage)?;
         let own = network.norms();
-        let alike = |(a, b): (&Moments, &Moments)| a.mean.size() == b.mean.size();
+        let alike = |(a, b): (&Moments, &Moments)| {
+            let (own, expected) = (a.mean.size(), b.mean.size());
+            expected == own || expected == [batches as i64, own[0]]
+        };
         let fits = own.len() == self.norms.len() && own.iter().zip(&self.norms).all(alike);
         let convolutions = if spec.generalised.is_some() { network.convolutions() } else { 0 };
         if !fits || self.convolutions.len() != convolutions {
@@ -130,8 +133,8 @@ fn add_convolutions(sums: &mut Vec<[Tensor; 4]>, seen: Vec<Seen>, part: f64) {
     }
 }
 
-/// Σ w (v · ‖variance − expected‖ + ‖mean − expected‖) over the layers, for convolutions over channels and over cells, plain Euclidean norms; w is the weight of the
-/// first layer, which is a convolution where these count, then 1. Where there are averages these are compared.
+/// Σ w (v · ‖variance − expected‖ + ‖mean − expected‖) over the layers and batches, for convolutions over channels and over cells, plain Euclidean norms; w is the
+/// weight of the first layer, which is a convolution where these count, then 1. Where there are averages these are compared.
 pub(super) fn distance(
     seen: &[Seen],
     targets: &Targets,
@@ -144,8 +147,8 @@ pub(super) fn distance(
         let (channels, cells) = targets.of_layer(seen.layer);
         let weight = if seen.layer == first { spec.first_layer } else { 1.0 };
         let mut off = |number: usize, found: &Tensor, expected: &Tensor| match &mut averages {
-            Some(averages) => (averages.with((seen.layer, number), found) - expected).norm(),
-            None => (found - expected).norm(),
+            Some(averages) => length(&(averages.with((seen.layer, number), found) - expected)),
+            None => length(&(found - expected)),
         };
         let pairs = [(Some(&seen.channels), Some(channels)), (seen.cells.as_ref(), cells)];
         for (number, pair) in pairs.into_iter().enumerate() {
@@ -157,6 +160,11 @@ pub(super) fn distance(
         }
     }
     Tensor::stack(&terms, 0).sum(Kind::Float)
+}
+
+/// Of each row, added up.
+fn length(rows: &Tensor) -> Tensor {
+    rows.norm_scalaropt_dim(2, [-1], false).sum(Kind::Float)
 }
 
 /// Exact moments of what every norm sees of the images of each class, for LPLD's class-wise statistics. (Its code averages them exponentially over
@@ -193,7 +201,7 @@ impl ClassStatistics {
             labels.iter().for_each(|&label| images[label as usize] += 1);
             let rows = crate::batch::label_tensor(&labels, engine.device);
             let shown = plain_batch(store, indices, normalise, engine)?;
-            let (_, seen) = tch::no_grad(|| network.forward_heard(&shown, Hearing::Norms(Over::Image)));
+            let (_, seen) = tch::no_grad(|| network.forward_heard(&shown, Hearing::Norms { at_once: 1 }));
             for Seen { layer, channels: Moments { mean, variance }, .. } in seen {
                 let Layer::Norm(norm) = layer else { continue };
                 let (mean, variance) = (mean.to_kind(Kind::Double), variance.to_kind(Kind::Double));
@@ -213,22 +221,21 @@ impl ClassStatistics {
         Ok(ClassStatistics { norms: sums.into_iter().map(moments).collect(), images })
     }
 
-    /// Those of one class.
+    /// Those of batches that are each of one class.
     ///
     /// # Errors
     /// [`Error::Input`] for a class without images.
-    pub fn targets(&self, class: u32) -> Result<Targets> {
-        match self.images.get(class as usize) {
-            Some(0) | None => Err(Error::input(
+    pub fn targets(&self, classes: &[u32]) -> Result<Targets> {
+        if let Some(class) = classes.iter().find(|&&class| self.images.get(class as usize).is_none_or(|&n| n == 0)) {
+            return Err(Error::input(
                 format!("class {class} has no image whose statistics could be matched"),
                 "give every class an image, or leave the class out",
-            )),
-            Some(_) => {
-                let row = |table: &Tensor| table.get(i64::from(class));
-                let of = |(mean, variance): &(Tensor, Tensor)| Moments { mean: row(mean), variance: row(variance) };
-                Ok(Targets { norms: self.norms.iter().map(of).collect(), convolutions: Vec::new() })
-            }
+            ));
         }
+        let own: Vec<i64> = classes.iter().map(|&class| class.into()).collect();
+        let rows = |table: &Tensor| table.index_select(0, &Tensor::from_slice(&own).to_device(table.device()));
+        let of = |(mean, variance): &(Tensor, Tensor)| Moments { mean: rows(mean), variance: rows(variance) };
+        Ok(Targets { norms: self.norms.iter().map(of).collect(), convolutions: Vec::new() })
     }
 }
 

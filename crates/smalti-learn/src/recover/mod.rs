@@ -18,7 +18,7 @@ pub use views::{Curriculum, Jitter, Look};
 use crate::batch::Normalise;
 use crate::engine::Engine;
 use crate::error::{Error, Result, guard};
-use crate::nets::{Hearing, Network, Over};
+use crate::nets::{Hearing, Network};
 use crate::schedule::Rate;
 use adam::Adam;
 use generalised::Averages;
@@ -54,7 +54,7 @@ pub struct RecoverSpec {
 pub struct Backbone<'a> {
     /// The network.
     pub network: &'a Network,
-    /// What its layers are to see.
+    /// What its layers are to see of each batch.
     pub targets: &'a Targets,
     /// Its logit of each class.
     pub columns: &'a [i64],
@@ -65,63 +65,130 @@ pub struct Backbone<'a> {
 /// A batch of images to be made.
 #[derive(Clone, Copy)]
 pub struct Batch<'a> {
-    /// Name used in errors: `sre2l block 3`.
-    pub stage: &'a str,
     /// One class per image.
     pub labels: &'a [u32],
     /// Where the pixels start, [B, 3, S, S] normalised; noise where none is given.
     pub start: Option<&'a Tensor>,
-    /// Key of noise, views and what is left out.
-    pub seed: u64,
     /// Number of this batch, which has draws of its own.
     pub number: u32,
 }
 
-/// Moves a batch of images, and returns them under the constants of the first backbone, [B, 3, S, S]. Each step asks one backbone, in turn. `progress` is
-/// called with the number of images of each step. The networks are the same afterwards, unless [`After::Stay`] is asked and nothing fails.
+/// Batches of one size that are moved side by side: each has views, statistics and a loss of its own, as if it were alone, and a small batch costs its
+/// share of a large one.
+#[derive(Clone, Copy)]
+pub struct Pass<'a> {
+    /// Name used in errors: `sre2l block 3`.
+    pub stage: &'a str,
+    /// Key of noise, views and what is left out.
+    pub seed: u64,
+    /// At least one; one alone where [`RecoverSpec::side_by_side`] says so.
+    pub batches: &'a [Batch<'a>],
+}
+
+impl RecoverSpec {
+    /// Whether batches can be moved side by side: not where the network is moved for one, nor where averages are kept of one.
+    pub fn side_by_side(&self) -> bool {
+        self.nudge.is_none() && self.generalised.is_none()
+    }
+}
+
+impl Pass<'_> {
+    /// Images of each batch.
+    fn each(&self) -> usize {
+        self.batches[0].labels.len()
+    }
+
+    /// # Errors
+    /// [`Error::Input`] for batches that cannot be moved together.
+    fn check(&self, spec: &RecoverSpec) -> Result<()> {
+        let alike = |batch: &Batch| batch.labels.len() == self.each();
+        let enough = self.batches.len() == 1 || self.batches.len() > 1 && spec.side_by_side();
+        if enough && self.batches.iter().all(alike) {
+            return Ok(());
+        }
+        Err(Error::input(
+            format!("{}: its {} batches cannot be moved side by side", self.stage, self.batches.len()),
+            "give batches of one size, and one alone where the network moves or averages are kept",
+        ))
+    }
+
+    /// The pixels as each batch looks at its own in an iteration.
+    fn view(&self, pixels: &Tensor, spec: &RecoverSpec, iteration: u32) -> Tensor {
+        let (size, each) = (pixels.size()[2] as u32, self.each() as i64);
+        let of = |(at, batch): (i64, &Batch)| {
+            let stream = batch.stream(Stage::Recover, self.seed, iteration);
+            View::draw(&spec.look, size, part(iteration, spec), stream).of(&pixels.narrow(0, at * each, each))
+        };
+        Tensor::cat(&(0..).zip(self.batches).map(of).collect::<Vec<_>>(), 0)
+    }
+
+    /// Where the pixels of all batches start.
+    fn start(&self, size: u32, engine: &Engine) -> Tensor {
+        let of = |batch: &Batch| match batch.start {
+            Some(start) => start.to_device(engine.device).to_kind(Kind::Float),
+            None => batch.noise(self.seed, size, engine),
+        };
+        Tensor::cat(&self.batches.iter().map(of).collect::<Vec<_>>(), 0)
+    }
+}
+
+impl Batch<'_> {
+    /// One draw for the whole batch in each iteration.
+    fn stream(&self, stage: Stage, seed: u64, iteration: u32) -> Stream {
+        Stream::new(seed, stage, iteration + 1, u64::from(self.number))
+    }
+
+    /// Standard normal numbers, keyed by (seed, batch, image).
+    fn noise(&self, seed: u64, size: u32, engine: &Engine) -> Tensor {
+        let each = 3 * size as usize * size as usize;
+        let mut values = Vec::with_capacity(each * self.labels.len());
+        for image in 0..self.labels.len() as u64 {
+            let mut stream = Stream::new(seed, Stage::Recover, 0, u64::from(self.number) << 32 | image);
+            values.extend((0..each).map(|_| stream.normal() as f32));
+        }
+        let size = i64::from(size);
+        Tensor::from_slice(&values).reshape([-1, 3, size, size]).to_device(engine.device)
+    }
+}
+
+/// Moves batches of images, and returns them in their order under the constants of the first backbone, [images, 3, S, S]. Each step asks one backbone, in turn.
+/// `progress` is called with the number of images of each step. The networks are the same afterwards, unless [`After::Stay`] is asked and nothing fails.
 ///
 /// # Errors
-/// [`Error::Input`] without a backbone, for one without batch norms or with other layers than its targets, and when the loss stops being a number;
-/// libtorch's refusal with the stage's name.
+/// [`Error::Input`] without a backbone, for one without batch norms or with other layers than its targets, for batches that cannot be moved side by side, and
+/// when the loss stops being a number; libtorch's refusal with the stage's name.
 pub fn recover(
     backbones: &[Backbone],
-    batch: &Batch,
+    pass: &Pass,
     spec: &RecoverSpec,
     engine: &Engine,
     progress: &dyn Fn(u64),
 ) -> Result<Tensor> {
     let first = backbones
         .first()
-        .ok_or_else(|| Error::input(format!("{}: nobody looks at the images", batch.stage), "give a teacher"))?;
+        .ok_or_else(|| Error::input(format!("{}: nobody looks at the images", pass.stage), "give a teacher"))?;
+    pass.check(spec)?;
     for backbone in backbones {
-        backbone.targets.check(backbone.network, spec, batch.stage)?;
+        backbone.targets.check(backbone.network, spec, (pass.stage, pass.batches.len()))?;
     }
-    guard(batch.stage, || {
-        let size = first.network.shape.size;
-        let start = match batch.start {
-            Some(start) => start.to_device(engine.device).to_kind(Kind::Float).copy(),
-            None => noise(batch, size, engine),
-        };
-        let mut pixels = start.set_requires_grad(true);
+    guard(pass.stage, || {
+        let mut pixels = pass.start(first.network.shape.size, engine).set_requires_grad(true);
         let mut adam = Adam::new(&pixels);
         let bounds = Bounds::of(&first.constants, engine);
         let mut judges: Vec<Judge> =
-            backbones.iter().map(|backbone| Judge::new(backbone, batch, spec, engine)).collect();
-        let view = |iteration: u32| {
-            View::draw(&spec.look, size, part(iteration, spec), stream(Stage::Recover, batch, iteration))
-        };
+            backbones.iter().map(|backbone| Judge::new(backbone, pass, spec, engine)).collect();
         let moved = spec
             .nudge
             .as_ref()
-            .map(|nudge| nudge.apply(first.network, &view(0).of(&pixels.detach()), &judges[0].labels));
+            .map(|nudge| nudge.apply(first.network, &pass.view(&pixels.detach(), spec, 0), &judges[0].labels));
         let resting: Vec<_> = backbones.iter().map(|backbone| backbone.network.at_rest()).collect();
         for iteration in 0..spec.iterations {
-            let turn = u64::from(batch.number) * u64::from(spec.iterations) + u64::from(iteration);
+            let turn = u64::from(pass.batches[0].number) * u64::from(spec.iterations) + u64::from(iteration);
             let judge = &mut judges[(turn % backbones.len() as u64) as usize];
-            let loss = judge.loss(&view(iteration).of(&pixels), &first.constants, batch, iteration);
+            let loss = judge.loss(&pass.view(&pixels, spec, iteration), &first.constants, pass, iteration);
             let value = loss.double_value(&[]);
             if !value.is_finite() {
-                return Err(no_number(batch, value, iteration));
+                return Err(no_number(pass.stage, value, iteration));
             }
             let gradient = Tensor::run_backward(&[&loss], &[&pixels], false, false).remove(0);
             let rate = spec.learning_rate * Rate::Cosine.at(iteration.into(), spec.iterations.into());
@@ -129,7 +196,7 @@ pub fn recover(
                 adam.step(&mut pixels, &gradient, rate);
                 bounds.clamp(&mut pixels);
             });
-            progress(batch.labels.len() as u64);
+            progress(pixels.size()[0] as u64);
         }
         drop(resting);
         if let (Some(moved), Some(Nudge { after: After::Stay, .. })) = (moved, spec.nudge) {
@@ -139,41 +206,44 @@ pub fn recover(
     })
 }
 
-fn no_number(batch: &Batch, value: f64, iteration: u32) -> Error {
+fn no_number(stage: &str, value: f64, iteration: u32) -> Error {
     Error::input(
-        format!("{}: the loss is {value} at step {iteration}", batch.stage),
+        format!("{stage}: the loss is {value} at step {iteration}"),
         "give --precision f32; if it stays, train the teacher again: its weights or statistics are no numbers",
     )
 }
 
-/// A backbone with what it remembers of a batch.
+/// A backbone with what it remembers of a pass.
 struct Judge<'a> {
     backbone: &'a Backbone<'a>,
     spec: &'a RecoverSpec,
+    /// Of all batches, one after another.
     labels: Tensor,
     averages: Option<Averages>,
 }
 
 impl<'a> Judge<'a> {
-    fn new(backbone: &'a Backbone, batch: &Batch, spec: &'a RecoverSpec, engine: &Engine) -> Judge<'a> {
-        let own: Vec<i64> = batch.labels.iter().map(|&label| backbone.columns[label as usize]).collect();
+    fn new(backbone: &'a Backbone, pass: &Pass, spec: &'a RecoverSpec, engine: &Engine) -> Judge<'a> {
+        let labels = pass.batches.iter().flat_map(|batch| batch.labels);
+        let own: Vec<i64> = labels.map(|&label| backbone.columns[label as usize]).collect();
         let averages = spec.generalised.map(|generalised| Averages::new(generalised.memory));
         Judge { backbone, spec, labels: Tensor::from_slice(&own).to_device(engine.device), averages }
     }
 
-    /// The loss of a view of the pixels, [B, 3, S, S] under the constants `shown`.
-    fn loss(&mut self, view: &Tensor, shown: &Normalise, batch: &Batch, iteration: u32) -> Tensor {
+    /// The losses of all batches, added up: of a view of the pixels, [images, 3, S, S] under the constants `shown`.
+    fn loss(&mut self, view: &Tensor, shown: &Normalise, pass: &Pass, iteration: u32) -> Tensor {
         let (Backbone { network, targets, constants, .. }, spec) = (self.backbone, self.spec);
         let images = if constants == shown { view.shallow_clone() } else { constants.instead_of(shown, view) };
         let hearing = match &spec.generalised {
-            Some(generalised) => generalised.hearing(network, batch, iteration),
-            None => Hearing::Norms(Over::Batch),
+            Some(generalised) => generalised.hearing(network, pass, iteration),
+            None => Hearing::Norms { at_once: pass.each() as i64 },
         };
         let (output, seen) = network.forward_heard(&images, hearing);
-        let cross_entropy = output.logits.log_softmax(-1, Kind::Float).nll_loss(&self.labels);
+        let mean = output.logits.log_softmax(-1, Kind::Float).nll_loss(&self.labels);
+        let cross_entropy = mean * pass.batches.len() as f64;
         let matched = cross_entropy + distance(&seen, targets, spec, self.averages.as_mut()) * spec.statistics;
         match &spec.generalised {
-            Some(generalised) => matched + generalised.density(view, batch.labels),
+            Some(generalised) => matched + generalised.density(view, pass.batches[0].labels),
             None => matched,
         }
     }
@@ -181,23 +251,6 @@ impl<'a> Judge<'a> {
 
 fn part(iteration: u32, spec: &RecoverSpec) -> f64 {
     f64::from(iteration) / f64::from(spec.iterations.max(1))
-}
-
-/// One draw for the whole batch in each iteration.
-fn stream(stage: Stage, batch: &Batch, iteration: u32) -> Stream {
-    Stream::new(batch.seed, stage, iteration + 1, u64::from(batch.number))
-}
-
-/// Standard normal numbers, keyed by (seed, batch, image).
-fn noise(batch: &Batch, size: u32, engine: &Engine) -> Tensor {
-    let each = 3 * size as usize * size as usize;
-    let mut values = Vec::with_capacity(each * batch.labels.len());
-    for image in 0..batch.labels.len() as u64 {
-        let mut stream = Stream::new(batch.seed, Stage::Recover, 0, u64::from(batch.number) << 32 | image);
-        values.extend((0..each).map(|_| stream.normal() as f32));
-    }
-    let size = i64::from(size);
-    Tensor::from_slice(&values).reshape([-1, 3, size, size]).to_device(engine.device)
 }
 
 /// Black and white of each channel, normalised.

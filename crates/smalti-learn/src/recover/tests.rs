@@ -37,7 +37,8 @@ const GENERAL: RecoverSpec = RecoverSpec {
     ..SPEC
 };
 
-const NORMS: Hearing = Hearing::Norms(Over::Batch);
+/// All of three images at once.
+const NORMS: Hearing = Hearing::Norms { at_once: 3 };
 
 const SPEC: RecoverSpec = RecoverSpec {
     iterations: 60,
@@ -52,20 +53,16 @@ const SPEC: RecoverSpec = RecoverSpec {
 
 fn made(network: &Network, spec: &RecoverSpec, seed: u64, engine: &Engine) -> Tensor {
     let targets = Targets::running(network);
-    recover(&[backbone(network, &targets)], &BATCH.of(seed), spec, engine, &|_| ()).expect("recovered")
+    let pass = Pass { stage: "test", seed, batches: &[BATCH] };
+    recover(&[backbone(network, &targets)], &pass, spec, engine, &|_| ()).expect("recovered")
 }
 
 fn backbone<'a>(network: &'a Network, targets: &'a Targets) -> Backbone<'a> {
     Backbone { network, targets, columns: &[0, 1, 2], constants: IMAGENET }
 }
 
-const BATCH: Batch<'static> = Batch { stage: "test", labels: &[0, 1, 2], start: None, seed: 0, number: 0 };
-
-impl Batch<'_> {
-    fn of(self, seed: u64) -> Self {
-        Batch { seed, ..self }
-    }
-}
+const BATCH: Batch<'static> = Batch { labels: &[0, 1, 2], start: None, number: 0 };
+const PASS: Pass<'static> = Pass { stage: "test", seed: 0, batches: &[BATCH] };
 
 fn moments(mean: [f32; 2], variance: [f32; 2]) -> Moments {
     Moments { mean: Tensor::from_slice(&mean), variance: Tensor::from_slice(&variance) }
@@ -153,9 +150,10 @@ fn the_gradient_through_convolutions_is_the_slope_of_the_loss() {
     let plain = (Curriculum::None, &settings);
     let targets = Targets::with_convolutions(&network, &store, plain, &IMAGENET, (3, &engine), &|_| ());
     let targets = targets.expect("measured");
-    let (backbone, batch) = (backbone(&network, &targets), Batch { labels: &[1, 2], ..BATCH });
+    let (backbone, batches) = (backbone(&network, &targets), [Batch { labels: &[1, 2], ..BATCH }]);
+    let pass = Pass { batches: &batches, ..PASS };
     let images = plain_batch(&store, &[1, 2], &IMAGENET, &engine).expect("in memory");
-    let loss = |images: &Tensor| Judge::new(&backbone, &batch, &spec, &engine).loss(images, &IMAGENET, &batch, 1);
+    let loss = |images: &Tensor| Judge::new(&backbone, &pass, &spec, &engine).loss(images, &IMAGENET, &pass, 1);
     is_the_slope(&images, &loss);
 }
 
@@ -169,7 +167,8 @@ fn backbones_are_asked_in_turn() {
     });
     let made = |backbones: &[Backbone], iterations: u32, number: u32| {
         let spec = RecoverSpec { iterations, ..GENERAL };
-        recover(backbones, &Batch { number, ..BATCH }, &spec, &engine, &|_| ()).expect("recovered")
+        let batches = [Batch { number, ..BATCH }];
+        recover(backbones, &Pass { batches: &batches, ..PASS }, &spec, &engine, &|_| ()).expect("recovered")
     };
     let both = [backbone(&one, &first), backbone(&other, &second)];
     assert_eq!(made(&both, 1, 0), made(&both[..1], 1, 0));
@@ -203,7 +202,7 @@ fn the_gradient_is_the_slope_of_the_loss() {
     let images = plain_batch(&store(), &[1, 2], &IMAGENET, &engine).expect("in memory");
     let view = View::draw(&SPEC.look, 16, 0.5, Stream::new(4, Stage::Recover, 1, 0));
     let loss = |images: &Tensor| {
-        let (output, seen) = network.forward_heard(&view.of(images), NORMS);
+        let (output, seen) = network.forward_heard(&view.of(images), Hearing::Norms { at_once: 2 });
         output.logits.log_softmax(-1, Kind::Float).nll_loss(&labels)
             + distance(&seen, &targets, &SPEC, None) * SPEC.statistics
     };
@@ -233,6 +232,37 @@ fn pixels_move_towards_classes_and_statistics_and_a_seed_repeats_them() {
     assert_ne!(cropped, made(&network, &SPEC, 2, &engine));
     let (low, high) = (-0.485 / 0.229, (1.0 - 0.406) / 0.225);
     assert!(last.min().double_value(&[]) > low - 0.2 && last.max().double_value(&[]) < high + 0.2);
+}
+
+/// A few steps, before rounding is amplified; the classes have statistics of their own.
+#[test]
+fn batches_side_by_side_are_moved_as_if_each_were_alone() {
+    let engine = engine();
+    let network = network(&engine);
+    let statistics = ClassStatistics::measure(&network, &store(), &IMAGENET, &engine, &|_| ()).expect("measured");
+    let photos = plain_batch(&store(), &[3, 6, 9], &IMAGENET, &engine).expect("in memory");
+    let batches = [
+        Batch { labels: &[0, 0, 0], start: Some(&photos), number: 4 },
+        Batch { labels: &[1, 1, 1], start: None, number: 5 },
+        Batch { labels: &[2, 2, 2], start: None, number: 6 },
+    ];
+    let spec = RecoverSpec { iterations: 4, learning_rate: 0.02, ..SPEC };
+    let made = |batches: &[Batch]| {
+        let classes: Vec<u32> = batches.iter().map(|batch| batch.labels[0]).collect();
+        let targets = statistics.targets(&classes).expect("they have images");
+        let pass = Pass { batches, ..PASS };
+        recover(&[backbone(&network, &targets)], &pass, &spec, &engine, &|_| ()).expect("recovered")
+    };
+    let together = made(&batches);
+    assert_eq!(together.size(), [9, 3, 16, 16]);
+    let way = |a: &Tensor, b: &Tensor| (a - b).abs().mean(Kind::Double).double_value(&[]);
+    for (at, batch) in (0..).zip(&batches) {
+        let own = together.narrow(0, 3 * at, 3);
+        let alone = made(std::slice::from_ref(batch));
+        assert!(way(&own, &alone) < 1e-4, "batch {at}: {}", way(&own, &alone));
+        let other = made(&[Batch { number: batch.number + 1, ..*batch }]);
+        assert!(way(&own, &other) > 1e-2, "batch {at} has views of its own: {}", way(&own, &other));
+    }
 }
 
 #[test]
@@ -281,11 +311,13 @@ fn class_statistics_are_exact() {
     for class in 0..3u32 {
         let own: Vec<u32> = (0..12).filter(|&i| store.label(i) == class).collect();
         let images = plain_batch(&store, &own, &IMAGENET, &engine).expect("in memory");
-        let (_, seen) = tch::no_grad(|| network.forward_heard(&images, NORMS));
-        let distance = distance(&seen, &found.targets(class).expect("it has images"), &SPEC, None).double_value(&[]);
+        let hearing = Hearing::Norms { at_once: own.len() as i64 };
+        let (_, seen) = tch::no_grad(|| network.forward_heard(&images, hearing));
+        let targets = found.targets(&[class]).expect("it has images");
+        let distance = distance(&seen, &targets, &SPEC, None).double_value(&[]);
         assert!(distance < 1e-4, "class {class}: {distance}");
     }
-    assert!(found.targets(3).expect_err("no such class").hint().is_some());
+    assert!(found.targets(&[0, 3]).expect_err("no such class").hint().is_some());
 }
 
 #[test]
@@ -293,22 +325,34 @@ fn what_cannot_be_matched_is_refused_and_a_loss_that_is_no_number_stops() {
     let engine = engine();
     let bare = Network::new("convnet-2/8-in", SHAPE, 1, &engine).expect("in the list");
     let (network, targets) = (network(&engine), Targets::running(&network(&engine)));
-    let batch = Batch { stage: "sre2l", labels: &[0], ..BATCH };
-    let refused = |network: &Network, batch: &Batch, spec: &RecoverSpec| {
-        recover(&[backbone(network, &targets)], batch, spec, &engine, &|_| ()).expect_err("refused")
+    let batch = Batch { labels: &[0], ..BATCH };
+    let refused = |network: &Network, batches: &[Batch], spec: &RecoverSpec| {
+        let pass = Pass { stage: "sre2l", seed: 0, batches };
+        recover(&[backbone(network, &targets)], &pass, spec, &engine, &|_| ()).expect_err("refused")
     };
-    let error = refused(&bare, &batch, &SPEC);
+    let error = refused(&bare, &[batch], &SPEC);
     assert!(error.to_string().contains("has no batch norm"), "{error}");
     let wide = Network::new("convnet-2/16", SHAPE, 1, &engine).expect("in the list");
-    let error = refused(&wide, &batch, &SPEC);
+    let error = refused(&wide, &[batch], &SPEC);
     assert!(error.to_string().contains("another network"), "{error}");
     let start = Tensor::full([1, 3, 16, 16], f64::NAN, (Kind::Float, engine.device));
-    let error = refused(&network, &Batch { start: Some(&start), ..batch }, &SPEC);
+    let error = refused(&network, &[Batch { start: Some(&start), ..batch }], &SPEC);
     assert!(error.to_string().contains("sre2l: the loss is NaN at step 0"), "{error}");
     assert!(error.hint().is_some_and(|hint| hint.contains("--precision f32")));
-    let error = refused(&network, &batch, &GENERAL);
+    let error = refused(&network, &[batch], &GENERAL);
     assert!(error.to_string().contains("another network"), "convolutions were not measured: {error}");
-    assert!(recover(&[], &batch, &SPEC, &engine, &|_| ()).is_err());
+    assert!(recover(&[], &PASS, &SPEC, &engine, &|_| ()).is_err());
+    let nudged = RecoverSpec { nudge: Some(Nudge { steps: 1, radius: 0.1, after: After::PutBack }), ..SPEC };
+    for (batches, spec) in
+        [(&[][..], SPEC), (&[batch, BATCH], SPEC), (&[batch, batch], nudged), (&[batch, batch], GENERAL)]
+    {
+        let error = refused(&network, batches, &spec);
+        assert!(error.to_string().contains("cannot be moved side by side"), "{error}");
+    }
+    let two = ClassStatistics::measure(&network, &store(), &IMAGENET, &engine, &|_| ()).expect("measured");
+    let two = two.targets(&[0, 1]).expect("they have images");
+    let error = recover(&[backbone(&network, &two)], &PASS, &SPEC, &engine, &|_| ()).expect_err("one batch");
+    assert!(error.to_string().contains("the statistics belong to another"), "{error}");
 }
 
 #[test]

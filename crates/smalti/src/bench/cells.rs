@@ -74,6 +74,9 @@ pub struct Cell {
     /// Who said soft labels.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub teacher: Option<String>,
+    /// Who looked at the images of a distilled set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub distilled_by: Option<String>,
     /// Images measured on.
     pub test_images: u64,
     /// Images trained on.

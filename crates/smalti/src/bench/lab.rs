@@ -14,7 +14,7 @@ use crate::run::{Run, working_folder};
 use crate::sources::{Scanned, TestSet, TrainSet, budget, rows};
 use crate::stages::{self, Evidence, Given};
 use crate::students::{SetFacts, crops_from, machine, program, train_one};
-use crate::teachers::Ready;
+use crate::teachers::{Ready, TeacherFile, names};
 use crate::ui::{Ui, count};
 use anyhow::Result;
 use smalti_data::files::{self, RunLock};
@@ -64,6 +64,7 @@ pub(super) struct Ingredients {
     image_bytes: u64,
     hard_label_bytes: u64,
     seconds: f64,
+    distilled_by: Option<String>,
 }
 
 impl<'a> Torch<'a> {
@@ -167,6 +168,7 @@ impl<'a> Torch<'a> {
     /// The set of a job, decoded, with the seconds that making it took.
     fn ingredients(&mut self, job: &Job, evidence: &Evidence) -> Result<Ingredients> {
         let scratch = self.work();
+        let mut distilled_by = None;
         let set = match &job.row.origin {
             Origin::Full => return self.everything(),
             Origin::External { path, class_map } => {
@@ -176,7 +178,12 @@ impl<'a> Torch<'a> {
                 (TrainSet::open(&path, &options, Some(self.plan.recipe.size), self.ui)?, 0.0)
             }
             Origin::Made(_) => self.made(job, evidence)?,
-            Origin::Distilled(distilling) => self.distilled(job, distilling)?,
+            Origin::Distilled(distilling) => {
+                // Asked even of a finished set: it is refused where they are no longer those that made it.
+                let teachers = self.asked(distilling)?;
+                distilled_by = Some(names(teachers.iter().map(TeacherFile::name).collect::<Result<Vec<_>>>()?.iter()));
+                self.distilled(job, distilling, &teachers)?
+            }
         };
         let ((set, seconds), ui) = (set, self.ui);
         let images = self.images()?;
@@ -190,6 +197,7 @@ impl<'a> Torch<'a> {
             image_bytes: set.image_bytes,
             hard_label_bytes: set.label_bytes,
             seconds,
+            distilled_by,
         })
     }
 
@@ -202,7 +210,13 @@ impl<'a> Torch<'a> {
         let wanted = Wanted { rows: &wanted, layout: &layout, fit: Fit::Whole };
         let train = decoded::load((&source.source, &source.samples), wanted, &budget(&work), &|_| (), ui)?;
         let image_bytes = source.samples.usable(Split::Train).map(|sample| u64::from(sample.bytes)).sum();
-        Ok(Ingredients { hard_label_bytes: train.len() as u64 * LABEL_BYTES, train, image_bytes, seconds: 0.0 })
+        Ok(Ingredients {
+            hard_label_bytes: train.len() as u64 * LABEL_BYTES,
+            train,
+            image_bytes,
+            seconds: 0.0,
+            distilled_by: None,
+        })
     }
 
     /// The set of a job that is made here, made once.
@@ -238,14 +252,12 @@ impl<'a> Torch<'a> {
     }
 
     /// The distilled set of a job, made once, from teachers and the training images but for the hold-out.
-    fn distilled(&mut self, job: &Job, distilling: &Distilling) -> Result<(TrainSet, f64)> {
+    fn distilled(&mut self, job: &Job, distilling: &Distilling, teachers: &[TeacherFile]) -> Result<(TrainSet, f64)> {
         let number = job.seed % distilling.sets;
         let name = set_name(&job.row.name, job.ipc, number);
         let dir = self.work().join("sets").join(&name);
         let _alone = self.alone(&format!("set-{name}"))?;
         let (ui, size, engine) = (self.ui, self.plan.recipe.size, self.engine);
-        // Asked even of a finished set: it is refused where they are no longer those that made it.
-        let teachers = self.asked(distilling)?;
         if !dir.join(smalti_data::manifest::MANIFEST).exists() {
             let &Distilling { method, tuning, .. } = distilling;
             let order = distill::Order {
@@ -257,7 +269,7 @@ impl<'a> Torch<'a> {
                 format: OutputFormat::Folder,
             };
             let run = Run::begin(&dir, Overwrite::Refuse)?;
-            distill::make(&order, &self.images()?.source, &teachers, engine, &run, ui)?;
+            distill::make(&order, &self.images()?.source, teachers, engine, &run, ui)?;
         }
         Ok((TrainSet::open(&dir, &SourceOptions::default(), Some(size), ui)?, distill::cost(&dir)?))
     }
@@ -352,6 +364,7 @@ impl Lab for Torch<'_> {
                 Ready::Teacher(known) => Some(known.name.clone()),
                 Ready::Hard | Ready::Stored(_) => None,
             },
+            distilled_by: made.distilled_by,
             test_images: test.len() as u64,
             train_images: made.train.len() as u64,
             image_bytes: made.image_bytes,

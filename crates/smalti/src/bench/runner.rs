@@ -293,6 +293,7 @@ pub(crate) mod tests {
                 class_top1_percent: vec![Some(25.0), None],
                 right: String::new(),
                 teacher: None,
+                distilled_by: None,
                 test_images: 100,
                 train_images: u64::from(job.ipc) * 2,
                 image_bytes: 1000 * u64::from(job.ipc),

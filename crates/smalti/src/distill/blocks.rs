@@ -18,10 +18,12 @@ use smalti_data::tables::Split;
 use smalti_learn::batch::plain_batch;
 use smalti_learn::engine::Engine;
 use smalti_learn::recover::{
-    After, Backbone, Batch, ClassStatistics, RecoverSpec, Rounding, Targets, Weights, pictures, recover,
+    After, Backbone, Batch, ClassStatistics, Pass, RecoverSpec, Rounding, Targets, Weights, pictures, recover,
 };
-use std::collections::HashSet;
 use std::time::Instant;
+
+/// Most images of blocks that are moved side by side: as many as the largest published batch has.
+const SIDE_BY_SIDE: usize = 100;
 
 /// All blocks of a set of `ipc` images in each of `classes` classes, at most `most` images each.
 pub(super) fn blocks(batching: Batching, classes: u32, ipc: u32, most: u32) -> Vec<Block> {
@@ -68,45 +70,62 @@ impl<'a> Mover<'a> {
     /// Finishes all blocks.
     pub fn finish(&self, blocks: &[Block], scanned: &Scanned, run: &Run, ui: &Ui) -> Result<()> {
         let staging = Staging::of(run);
-        // Where weights drift from block to block, those of one number in the class are made together, from the first on.
-        let drifts = self.spec.nudge.is_some_and(|nudge| nudge.after == After::Stay);
-        let turn = |block: &Block| if drifts { block.images[0].1 } else { block.number };
-        let missing: HashSet<u32> = blocks.iter().filter(|block| !staging.has(block)).map(turn).collect();
-        let left: Vec<&Block> = blocks.iter().filter(|block| missing.contains(&turn(block))).collect();
+        let left: Vec<&[Block]> =
+            self.turns(blocks).into_iter().filter(|turn| !turn.iter().all(|block| staging.has(block))).collect();
         let ipc = blocks.iter().flat_map(|block| &block.images).map(|(_, index)| index + 1).max().unwrap_or(0);
         if !left.is_empty() {
             // The first block pays for the pass over training images before it.
             let mut start = Instant::now();
             let materials = Materials::load(self, scanned, ipc, run, ui)?;
-            let steps =
-                left.iter().map(|block| block.images.len() as u64).sum::<u64>() * u64::from(self.spec.iterations);
+            let images: usize = left.iter().copied().flatten().map(|block| block.images.len()).sum();
+            let steps = images as u64 * u64::from(self.spec.iterations);
             let bar = ui.progress("recover", self.method, steps, "image steps");
             let network = &self.first().network;
-            let weights = drifts.then(|| Weights::of(network));
-            let mut before = None;
-            for block in left {
-                if before.replace(turn(block)) != Some(turn(block)) {
-                    weights.iter().for_each(|weights| weights.put_back(network));
+            let weights = self.drifts().then(|| Weights::of(network));
+            for turn in left {
+                weights.iter().for_each(|weights| weights.put_back(network));
+                for together in turn.chunks(if self.drifts() { 1 } else { turn.len() }) {
+                    let pictures = self.make(together, &materials, &|n| bar.add(n))?;
+                    let seconds = start.elapsed().as_secs_f64() / together.len() as f64;
+                    for (block, pictures) in together.iter().zip(pictures.chunks(together[0].images.len())) {
+                        staging.keep(block, pictures, seconds)?;
+                    }
+                    start = Instant::now();
                 }
-                let pictures = self.make(block, &materials, &|n| bar.add(n))?;
-                staging.keep(block, &pictures, start)?;
-                start = Instant::now();
             }
             bar.done();
         }
         Ok(())
     }
 
+    /// Whether weights move on from block to block.
+    fn drifts(&self) -> bool {
+        self.spec.nudge.is_some_and(|nudge| nudge.after == After::Stay)
+    }
+
+    /// Blocks that are made again together where one of them is missing, so that a run that was cut off makes what a whole one does: those side by side in one
+    /// pass or, where weights drift, those of one number in the class, from the first on.
+    fn turns<'b>(&self, blocks: &'b [Block]) -> Vec<&'b [Block]> {
+        if self.drifts() {
+            blocks.chunk_by(|a, b| a.images[0].1 == b.images[0].1).collect()
+        } else if self.spec.side_by_side() {
+            side_by_side(blocks)
+        } else {
+            blocks.chunks(1).collect()
+        }
+    }
+
     fn first(&self) -> &Opened {
         &self.teachers[0]
     }
 
-    fn make(&self, block: &Block, materials: &Materials, progress: &dyn Fn(u64)) -> Result<Vec<Rgb>> {
-        let labels: Vec<u32> = block.images.iter().map(|&(class, _)| class).collect();
+    /// The pictures of some blocks of one size, one after another.
+    fn make(&self, together: &[Block], materials: &Materials, progress: &dyn Fn(u64)) -> Result<Vec<Rgb>> {
         let own;
         let targets = match &materials.classes {
             Some(statistics) => {
-                own = [statistics.targets(block.images[0].0)?];
+                let classes: Vec<u32> = together.iter().map(|block| block.images[0].0).collect();
+                own = [statistics.targets(&classes)?];
                 &own[..]
             }
             None => &materials.everything,
@@ -116,19 +135,35 @@ impl<'a> Mover<'a> {
             Backbone { network, targets, columns, constants: teacher.constants() }
         };
         let backbones: Vec<Backbone> = self.teachers.iter().zip(targets).map(backbone).collect();
-        let start = match &materials.real {
+        let start = |block: &Block| match &materials.real {
             Some(real) => {
                 let wanted: Vec<u32> = block.images.iter().map(|&image| real.place(image)).collect();
-                Some(plain_batch(&real.store, &wanted, &self.first().constants(), &self.engine)?)
+                Ok(Some(plain_batch(&real.store, &wanted, &self.first().constants(), &self.engine)?))
             }
-            None => None,
+            None => Ok(None),
         };
-        let stage = format!("{} block {}", self.method, block.number);
-        let batch =
-            Batch { stage: &stage, labels: &labels, start: start.as_ref(), seed: self.seed, number: block.number };
-        let images = recover(&backbones, &batch, &self.spec, &self.engine, progress)?;
+        let starts = together.iter().map(start).collect::<Result<Vec<_>>>()?;
+        let labels: Vec<Vec<u32>> = together.iter().map(Block::labels).collect();
+        let batch = |at: usize| Batch { labels: &labels[at], start: starts[at].as_ref(), number: together[at].number };
+        let batches: Vec<Batch> = (0..together.len()).map(batch).collect();
+        let pass = Pass { stage: &self.stage(together), seed: self.seed, batches: &batches };
+        let images = recover(&backbones, &pass, &self.spec, &self.engine, progress)?;
         Ok(pictures(&images, &self.first().constants(), self.rounding))
     }
+
+    /// The name of a pass in errors.
+    fn stage(&self, together: &[Block]) -> String {
+        match together {
+            [first, .., last] => format!("{} blocks {} to {}", self.method, first.number, last.number),
+            _ => format!("{} block {}", self.method, together[0].number),
+        }
+    }
+}
+
+/// Cut where the size of blocks changes or one more would be too many.
+fn side_by_side(blocks: &[Block]) -> Vec<&[Block]> {
+    let alike = blocks.chunk_by(|a, b| a.images.len() == b.images.len());
+    alike.flat_map(|alike| alike.chunks((SIDE_BY_SIDE / alike[0].images.len()).max(1))).collect()
 }
 
 /// What blocks share.
@@ -228,6 +263,16 @@ fn draw(scanned: &Scanned, ipc: u32, seed: u64, method: &str) -> Result<Vec<Vec<
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn blocks_of_one_size_are_moved_side_by_side_up_to_a_number_of_images() {
+        let cut = |blocks: &[Block]| side_by_side(blocks).iter().map(|turn| turn.len()).collect::<Vec<_>>();
+        assert_eq!(cut(&blocks(Batching::DistinctClasses, 10, 25, 100)), [10, 10, 5]);
+        assert_eq!(cut(&blocks(Batching::DistinctClasses, 1000, 1, 100)), [1; 10]);
+        assert_eq!(cut(&blocks(Batching::OneClass, 3, 150, 100)), [1; 6]);
+        assert_eq!(cut(&blocks(Batching::OneClass, 7, 40, 40)), [2, 2, 2, 1]);
+        assert_eq!(cut(&blocks(Batching::OneClass, 2, 500, 500)), [1, 1]);
+    }
 
     #[test]
     fn blocks_hold_distinct_classes_or_one() {

@@ -58,7 +58,7 @@ impl Picker<'_> {
         for block in left {
             let start = Instant::now();
             let tiles = self.pick(block, &pools[block.number as usize], scanned, &|n| bar.add(n))?;
-            staging.keep(block, &tiles, start)?;
+            staging.keep(block, &tiles, start.elapsed().as_secs_f64())?;
         }
         bar.done();
         Ok(())

@@ -10,7 +10,7 @@ use smalti_data::store::ImageStore;
 use smalti_learn::batch::IMAGENET;
 use smalti_learn::engine::Engine;
 use smalti_learn::nets::{Network, Shape};
-use smalti_learn::recover::{Backbone, Batch, RecoverSpec, Targets, recover};
+use smalti_learn::recover::{Backbone, Batch, Pass, RecoverSpec, Targets, recover};
 use std::time::Instant;
 
 /// Images that are moved together in a warm-up.
@@ -59,11 +59,12 @@ pub fn rate(
     let of = |(network, targets)| Backbone { network, targets, columns: &columns, constants: IMAGENET };
     let backbones: Vec<Backbone> = networks.iter().zip(&targets).map(of).collect();
     let labels: Vec<u32> = (0..TOGETHER).map(|image| (image % shape.classes) as u32).collect();
-    let batch = Batch { stage: "warm-up", labels: &labels, start: None, seed: 0, number: 0 };
+    let batches = [Batch { labels: &labels, start: None, number: 0 }];
+    let pass = Pass { stage: "warm-up", seed: 0, batches: &batches };
     let seconds = |iterations: u32| -> Result<f64> {
         let start = Instant::now();
         let spec = RecoverSpec { iterations, nudge: None, ..spec };
-        drop(recover(&backbones, &batch, &spec, engine, &|_| ())?);
+        drop(recover(&backbones, &pass, &spec, engine, &|_| ())?);
         Ok(start.elapsed().as_secs_f64())
     };
     // Each network is asked once before the clock counts.

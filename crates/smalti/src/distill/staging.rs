@@ -6,13 +6,19 @@ use serde::{Deserialize, Serialize};
 use smalti_data::encode::{ImageFormat, encode};
 use smalti_data::{Rgb, files};
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 /// Pictures that are made together: class and number in the class.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Block {
     pub number: u32,
     pub images: Vec<(u32, u32)>,
+}
+
+impl Block {
+    /// The class of each image.
+    pub fn labels(&self) -> Vec<u32> {
+        self.images.iter().map(|&(class, _)| class).collect()
+    }
 }
 
 /// What a block cost.
@@ -65,12 +71,12 @@ impl Staging {
         self.mark(block).exists() && block.images.iter().all(|&image| self.picture(image).exists())
     }
 
-    /// Writes the pictures of a block that was begun at `start`, in the order of its images, and marks it finished.
-    pub fn keep(&self, block: &Block, pictures: &[Rgb], start: Instant) -> Result<()> {
+    /// Writes the pictures of a block, in the order of its images, and marks it finished in so many seconds.
+    pub fn keep(&self, block: &Block, pictures: &[Rgb], seconds: f64) -> Result<()> {
         for (picture, &image) in pictures.iter().zip(&block.images) {
             files::write_bytes(&self.picture(image), &encode(picture, ImageFormat::Png)?)?;
         }
-        let done = Finished { images: block.images.len() as u64, seconds: start.elapsed().as_secs_f64() };
+        let done = Finished { images: block.images.len() as u64, seconds };
         Ok(files::write_bytes(&self.mark(block), &serde_json::to_vec(&done)?)?)
     }
 }
