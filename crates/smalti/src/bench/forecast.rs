@@ -139,7 +139,7 @@ fn counts(plan: &Plan) -> Result<(usize, usize)> {
 
 fn facts(plan: &Plan, row: &Row, ipc: u32, (classes, images): (usize, usize)) -> SetFacts {
     let images = if ipc == ALL { images } else { ipc as usize * classes };
-    SetFacts { images, classes, grid: row.grid(), size: plan.recipe.size }
+    SetFacts { images, classes, grid: row.grid(plan.recipe.size), size: plan.recipe.size }
 }
 
 fn proxies(

@@ -128,9 +128,13 @@ impl Row {
         self.making().and_then(|making| making.metric.as_ref())
     }
 
-    /// Tiles of a side of its images, where it is made here; sets made elsewhere say it themselves.
-    pub fn grid(&self) -> u32 {
-        self.making().and_then(|making| making.recipe.grid).unwrap_or(1)
+    /// Tiles of a side of its images of `size` px, where it is made here; sets made elsewhere say it themselves.
+    pub fn grid(&self, size: u32) -> u32 {
+        match &self.origin {
+            Origin::Made(making) => making.recipe.grid.unwrap_or(1),
+            Origin::Distilled(distilling) => distilling.method.grid(&distilling.tuning, size),
+            Origin::External { .. } | Origin::Full => 1,
+        }
     }
 }
 
@@ -165,7 +169,8 @@ impl BenchRecipe {
             }
         }
         let random = |row: &&Row| {
-            row.making().is_some_and(|making| making.recipe.rule.as_deref() == Some("random")) && row.grid() == 1
+            row.making().is_some_and(|making| making.recipe.rule.as_deref() == Some("random"))
+                && row.grid(self.size) == 1
         };
         let baseline = rows.iter().find(random).map(|row| row.name.clone()).ok_or_else(|| {
             usage("no row is a random subset, so no gain can be stated", "add `[[row]]` with `preset = \"random\"`")

@@ -295,6 +295,19 @@ augment = "standard"
     }
 
     #[test]
+    fn rows_know_the_tiles_of_their_images() {
+        let rows = "[[row]]\ndistill = \"rded\"\n[[row]]\nname = \"plain\"\ndistill = \"rded\"\ngrid = 1\n[[row]]\ndistill = \"sre2l\"\n";
+        let teacher = "[teacher]\ntrain = { student = \"convnet-3\" }\n";
+        let recipe = parse::<BenchRecipe>(&format!("{SMALL}\n{rows}{teacher}")).expect("a recipe");
+        let plan = recipe.settle(Path::new("here")).expect("a plan");
+        let grids = |size| plan.rows.iter().map(|row| (row.name.as_str(), row.grid(size))).collect::<Vec<_>>();
+        let own = [("random", 1), ("pca", 2), ("pca-uncut", 2)];
+        assert_eq!(grids(224)[..3], own);
+        assert_eq!(grids(224)[3..], [("rded", 2), ("plain", 1), ("sre2l", 1)]);
+        assert_eq!(grids(64)[3..], [("rded", 1), ("plain", 1), ("sre2l", 1)]);
+    }
+
+    #[test]
     fn recipes_that_cannot_be_compared_are_refused() {
         for (from, to) in [
             ("preset = \"random\"", "preset = \"el2n-easy\""),

@@ -213,7 +213,7 @@ fn forget_failure(job: &Job, out: &Path) -> Result<()> {
 /// The crop range with the best mean accuracy on the hold-out; of equal ones the first. The test images have no say.
 fn choose_crop(plan: &Plan, job: &Job, lab: &mut dyn Lab, out: &Path, ui: &Ui) -> Result<f64> {
     match plan.crops[..] {
-        [] => return Ok(job.training.crop.of(job.row.grid()).scale.0),
+        [] => return Ok(job.training.crop.of(job.row.grid(plan.recipe.size)).scale.0),
         [only] => return Ok(only),
         _ => {}
     }

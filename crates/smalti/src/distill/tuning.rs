@@ -99,6 +99,14 @@ impl Distillation {
         Ok(())
     }
 
+    /// Tiles of a side of its images of `size` px.
+    pub(crate) fn grid(&self, tuning: &Tuning, size: u32) -> u32 {
+        match self.tuned(tuning, size) {
+            Ok(Tuned::Crops { crops }) => crops.grid,
+            _ => 1,
+        }
+    }
+
     /// The method for images of `size` px.
     ///
     /// # Errors
