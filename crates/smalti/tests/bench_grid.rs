@@ -144,6 +144,16 @@ fn distilled_sets_are_rows_beside_the_others() {
     assert!(
         page.contains("1 synthetic image each") && page.contains("4 crops each") && page.contains("1 whole image each")
     );
+    let by = |method: &str| of(method)[0]["distilled_by"].as_str().unwrap_or_default().to_owned();
+    assert!(by("lpld").starts_with("convnet-2/8-bn ") && by("gvbsm").contains(" + convnet-1/8-bn "), "{}", by("gvbsm"));
+    // Nobody is asked again for a set that is there.
+    let (teacher, cell) = (out.join("work/teacher.safetensors"), "cells/lpld-ipc1-convnet-1_4-bn-small-seed1.json");
+    std::fs::remove_file(&teacher).expect("removed");
+    std::fs::remove_file(out.join(cell)).expect("removed");
+    run(["bench", arg(&recipe), "--out", arg(&out), "--quiet"], 0);
+    let again: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(out.join(cell)).expect("trained again")).expect("JSON");
+    assert!(!teacher.exists() && again["distilled_by"] == by("lpld").as_str());
     let sets = |name: &str| out.join("work/sets").join(name).exists();
     assert!(sets("lpld-ipc1-seed0") && !sets("lpld-ipc1-seed1") && sets("rded-ipc1-seed1"));
     let inputs = std::fs::read_to_string(out.join("inputs.json")).expect("written");

@@ -14,11 +14,11 @@ use crate::run::{Run, working_folder};
 use crate::sources::{Scanned, TestSet, TrainSet, budget, rows};
 use crate::stages::{self, Evidence, Given};
 use crate::students::{SetFacts, crops_from, machine, program, train_one};
-use crate::teachers::{Ready, TeacherFile, names};
+use crate::teachers::Ready;
 use crate::ui::{Ui, count};
 use anyhow::Result;
 use smalti_data::files::{self, RunLock};
-use smalti_data::manifest::LABEL_BYTES;
+use smalti_data::manifest::{LABEL_BYTES, MANIFEST, Manifest};
 use smalti_data::mosaic::Layout;
 use smalti_data::source::{Source, SourceOptions};
 use smalti_data::store::{Fit, ImageStore};
@@ -179,10 +179,9 @@ impl<'a> Torch<'a> {
             }
             Origin::Made(_) => self.made(job, evidence)?,
             Origin::Distilled(distilling) => {
-                // Asked even of a finished set: it is refused where they are no longer those that made it.
-                let teachers = self.asked(distilling)?;
-                distilled_by = Some(names(teachers.iter().map(TeacherFile::name).collect::<Result<Vec<_>>>()?.iter()));
-                self.distilled(job, distilling, &teachers)?
+                let (set, seconds, by) = self.distilled(job, distilling)?;
+                distilled_by = by;
+                (set, seconds)
             }
         };
         let ((set, seconds), ui) = (set, self.ui);
@@ -230,7 +229,7 @@ impl<'a> Torch<'a> {
         let images = self.images()?;
         let start = Instant::now();
         let compares = making.choice.rule.needs.features();
-        if !dir.join(smalti_data::manifest::MANIFEST).exists() {
+        if !dir.join(MANIFEST).exists() {
             let mut recipe = making.recipe.clone();
             (recipe.ipc, recipe.seed) = (Some(job.ipc), Some(job.seed));
             let settings = recipe.settle(&format!("{}-ipc{}", job.row.name, job.ipc), size)?;
@@ -251,14 +250,17 @@ impl<'a> Torch<'a> {
         Ok((TrainSet::open(&dir, &SourceOptions::default(), Some(size), ui)?, seconds))
     }
 
-    /// The distilled set of a job, made once, from teachers and the training images but for the hold-out.
-    fn distilled(&mut self, job: &Job, distilling: &Distilling, teachers: &[TeacherFile]) -> Result<(TrainSet, f64)> {
+    /// The distilled set of a job, made once, from teachers and the training images but for the hold-out; with the seconds that this took and who was asked.
+    fn distilled(&mut self, job: &Job, distilling: &Distilling) -> Result<(TrainSet, f64, Option<String>)> {
         let number = job.seed % distilling.sets;
         let name = set_name(&job.row.name, job.ipc, number);
-        let dir = self.work().join("sets").join(&name);
+        let dir = distilling.set_of(job, self.out);
         let _alone = self.alone(&format!("set-{name}"))?;
         let (ui, size, engine) = (self.ui, self.plan.recipe.size, self.engine);
-        if !dir.join(smalti_data::manifest::MANIFEST).exists() {
+        if dir.join(MANIFEST).exists() {
+            self.check_files(distilling)?;
+        } else {
+            let teachers = self.asked(distilling)?;
             let &Distilling { method, tuning, .. } = distilling;
             let order = distill::Order {
                 method,
@@ -269,9 +271,10 @@ impl<'a> Torch<'a> {
                 format: OutputFormat::Folder,
             };
             let run = Run::begin(&dir, Overwrite::Refuse)?;
-            distill::make(&order, &self.images()?.source, teachers, engine, &run, ui)?;
+            distill::make(&order, &self.images()?.source, &teachers, engine, &run, ui)?;
         }
-        Ok((TrainSet::open(&dir, &SourceOptions::default(), Some(size), ui)?, distill::cost(&dir)?))
+        let by = Manifest::read(&dir)?.method.remove("teacher");
+        Ok((TrainSet::open(&dir, &SourceOptions::default(), Some(size), ui)?, distill::cost(&dir)?, by))
     }
 }
 
@@ -298,7 +301,7 @@ impl Lab for Torch<'_> {
     /// A teacher or a distilled set takes an hour or so, in which there are other cells to do.
     fn is_waiting(&self, job: &Job) -> Result<bool> {
         let mut needed: Vec<String> =
-            self.plan.teachers().take(job.teachers(self.plan)).map(|(name, _)| name).collect();
+            self.plan.teachers().take(job.teachers(self.plan, self.out)).map(|(name, _)| name).collect();
         if let Origin::Distilled(distilling) = &job.row.origin {
             needed.push(format!("set-{}", set_name(&job.row.name, job.ipc, job.seed % distilling.sets)));
         }

@@ -51,7 +51,7 @@ pub(super) fn makings(
         }
     }
     let size = plan.recipe.size;
-    let asked = left.iter().map(|job| job.teachers(plan)).max().unwrap_or(0);
+    let asked = left.iter().map(|job| job.teachers(plan, out)).max().unwrap_or(0);
     let mut found = Vec::new();
     for (name, planned) in plan.teachers().take(asked) {
         let PlannedTeacher::Trained(training) = planned else { continue };

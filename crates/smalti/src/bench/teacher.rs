@@ -10,12 +10,13 @@ use crate::students::{Training, machine, program, train_one};
 use crate::teachers::{Known, Ready, TeacherFile};
 use anyhow::Result;
 use smalti_data::files;
+use smalti_data::manifest::MANIFEST;
 use smalti_learn::checkpoint;
 use smalti_learn::labels::{LabelKind, Labels};
 use smalti_learn::nets::{Network, Shape};
 use smalti_learn::recover::check_norms;
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Who says soft labels, or looks at distilled images.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,16 +46,23 @@ impl Plan {
 }
 
 impl Job<'_> {
-    /// How many of [`Plan::teachers`] it asks, from the first on.
-    pub(super) fn teachers(&self, plan: &Plan) -> usize {
+    /// How many of [`Plan::teachers`] it asks, from the first on. Nobody is asked again for a set that lies in `out`.
+    pub(super) fn teachers(&self, plan: &Plan, out: &Path) -> usize {
         match &self.row.origin {
-            Origin::Distilled(distilling) => distilling.teachers(plan),
+            Origin::Distilled(distilling) if !distilling.set_of(self, out).join(MANIFEST).exists() => {
+                distilling.teachers(plan)
+            }
             _ => usize::from(self.training.labels != LabelKind::Hard),
         }
     }
 }
 
 impl Distilling {
+    /// The folder of the set of a job.
+    pub(super) fn set_of(&self, job: &Job, out: &Path) -> PathBuf {
+        out.join("work/sets").join(cells::set_name(&job.row.name, job.ipc, job.seed % self.sets))
+    }
+
     /// How many of [`Plan::teachers`] it asks, from the first on.
     pub(super) fn teachers(&self, plan: &Plan) -> usize {
         if self.method.takes_several() { 1 + plan.backbones.len() } else { 1 }
@@ -152,6 +160,17 @@ impl Torch<'_> {
         let plan = self.plan;
         let asked = plan.teachers().take(distilling.teachers(plan));
         asked.map(|(name, planned)| self.checkpoint(&name, planned)).collect()
+    }
+
+    /// That those whom a finished set asked are still those of the recipe, where they are files. One that is trained here and is gone is not trained again for it.
+    ///
+    /// # Errors
+    /// When one is another, or cannot be read.
+    pub(super) fn check_files(&self, distilling: &Distilling) -> Result<()> {
+        self.plan.teachers().take(distilling.teachers(self.plan)).try_for_each(|(name, planned)| match planned {
+            PlannedTeacher::File(file) => self.pin(&name, &file.name()?),
+            PlannedTeacher::Trained(_) => Ok(()),
+        })
     }
 
     /// That those whom unfinished distilled rows ask have statistics to match, before anything else takes hours.
