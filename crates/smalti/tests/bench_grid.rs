@@ -98,6 +98,23 @@ fn protocols_budgets_all_images_and_foreign_sets_stand_in_one_table() {
     let after = std::fs::metadata(out.join("work/teacher.safetensors")).and_then(|m| m.modified()).expect("there");
     assert_eq!(before, after, "nothing is trained again");
 
+    // The gain of one row over another is minus that of the other over the first.
+    let gains = |over: &str| -> Vec<serde_json::Value> {
+        let (stdout, _) = run(["report", arg(&out), "--over", over, "--json"], 0);
+        serde_json::from_str(&stdout).expect("JSON")
+    };
+    let of = |rows: &[serde_json::Value], method: &str| {
+        let row = rows.iter().find(|row| row["method"] == method).expect("a row");
+        row["gain"]["mean"].as_f64()
+    };
+    let (over_random, over_elsewhere) = (gains("random"), gains("elsewhere"));
+    assert_eq!(of(&over_random, "elsewhere").map(|gain| -gain), of(&over_elsewhere, "random"));
+    assert_eq!((of(&over_random, "random"), of(&over_elsewhere, "elsewhere")), (None, None));
+    let (stdout, _) = run(["report", arg(&out), "--over", "elsewhere"], 0);
+    assert!(stdout.contains(" over elsewhere |"), "{stdout}");
+    let (_, stderr) = run(["report", arg(&out), "--over", "elsewere"], 2);
+    assert!(stderr.contains("there is no row `elsewere`") && stderr.contains("`elsewhere`"), "{stderr}");
+
     let board = dir.path().join("board");
     run(["report", arg(&out), "--tensorboard", arg(&board), "--quiet"], 0);
     let files = std::fs::read_dir(&board).expect("a folder").map(|entry| entry.expect("an entry").path());

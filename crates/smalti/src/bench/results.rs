@@ -28,11 +28,16 @@ pub fn cells_of<'a>(cells: &'a [Cell], method: &str, training: &Training, ipc: u
 
 /// One row per method that has a finished cell, setting by setting: protocols, then students, then budgets.
 pub fn table(plan: &Plan, cells: &[Cell]) -> Vec<TableRow> {
+    table_over(plan, cells, &plan.baseline)
+}
+
+/// The same, with gains over another row than the random one.
+pub fn table_over(plan: &Plan, cells: &[Cell], over: &str) -> Vec<TableRow> {
     let mut out = Vec::new();
     for setting in 0..plan.rows[0].trainings.len() {
         for ipc in plan.budgets() {
             let of = |row: &Row| cells_of(cells, &row.name, &row.trainings[setting], ipc);
-            let baseline = plan.rows.iter().find(|row| row.name == plan.baseline).map(of).unwrap_or_default();
+            let baseline = plan.rows.iter().find(|row| row.name == over).map(of).unwrap_or_default();
             let full = plan.rows.iter().find(|row| row.origin == Origin::Full);
             for row in &plan.rows {
                 let cells = of(row);

@@ -196,6 +196,9 @@ pub struct Report {
     /// Folder of a bench or of the demo
     #[arg(value_name = "RUN")]
     pub run: PathBuf,
+    /// Print the table with gains over this row instead of the random one, and write nothing
+    #[arg(long, value_name = "ROW", conflicts_with_all = ["out", "tensorboard"], help_heading = "Output")]
+    pub over: Option<String>,
     /// The page to write [default: RUN/report.html]
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub out: Option<PathBuf>,
