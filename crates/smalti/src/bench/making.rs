@@ -96,7 +96,9 @@ fn sets(
     ui.say("warm-up", format!("{} on noise", method.name));
     let asked = plan.teachers().take(distilling.teachers(plan));
     let networks = asked.map(|(_, planned)| planned.network()).collect::<Result<Vec<String>>>()?;
-    let rate = effort::rate(method, &tuning, &networks, shape, engine)?;
+    // The largest budget is most of the work.
+    let most = budgets.iter().copied().max().unwrap_or(1);
+    let rate = effort::rate(method, (&tuning, most), &networks, shape, engine)?;
     let what = format!("{} by {}", count(steps.len() as u64, "set"), method.name);
     Ok(rate.map(|images_per_second| Making { what, images: steps.iter().sum(), images_per_second }))
 }

@@ -23,7 +23,7 @@ use smalti_learn::recover::{
 use std::time::Instant;
 
 /// Most images of blocks that are moved side by side: as many as the largest published batch has.
-const SIDE_BY_SIDE: usize = 100;
+pub(super) const SIDE_BY_SIDE: usize = 100;
 
 /// All blocks of a set of `ipc` images in each of `classes` classes, at most `most` images each.
 pub(super) fn blocks(batching: Batching, classes: u32, ipc: u32, most: u32) -> Vec<Block> {
@@ -158,6 +158,12 @@ impl<'a> Mover<'a> {
             _ => format!("{} block {}", self.method, together[0].number),
         }
     }
+}
+
+/// The blocks that are moved first.
+pub(super) fn first_pass<'b>(blocks: &'b [Block], spec: &RecoverSpec) -> &'b [Block] {
+    let turns = if spec.side_by_side() { side_by_side(blocks) } else { blocks.chunks(1).collect() };
+    turns.first().copied().unwrap_or_default()
 }
 
 /// Cut where the size of blocks changes or one more would be too many.

@@ -1,6 +1,8 @@
 //! What making a set will take: image steps, and how many a second this machine does.
 
+use super::blocks::{SIDE_BY_SIDE, blocks, first_pass};
 use super::list::Distillation;
+use super::staging::Block;
 use super::tuning::{Tuned, Tuning};
 use crate::warm_up::steps_per_second;
 use anyhow::Result;
@@ -12,9 +14,6 @@ use smalti_learn::engine::Engine;
 use smalti_learn::nets::{Network, Shape};
 use smalti_learn::recover::{Backbone, Batch, Pass, RecoverSpec, Targets, recover};
 use std::time::Instant;
-
-/// Images that are moved together in a warm-up.
-const TOGETHER: usize = 50;
 
 /// Image steps of a set; none where no pixel is moved.
 ///
@@ -32,18 +31,18 @@ pub fn image_steps(
     })
 }
 
-/// Image steps a second of moving noise under untrained networks of these names; none where no pixel is moved.
+/// Image steps a second of the first pass of a set of `ipc` images per class, from noise under untrained networks of these names; none where no pixel is moved.
 ///
 /// # Errors
 /// For an unknown network, or one without statistics to match.
 pub fn rate(
     method: &Distillation,
-    tuning: &Tuning,
+    (tuning, ipc): (&Tuning, u32),
     networks: &[String],
     shape: Shape,
     engine: &Engine,
 ) -> Result<Option<f64>> {
-    let Tuned::Recover { recover: spec, .. } = method.tuned(tuning, shape.size)? else { return Ok(None) };
+    let Tuned::Recover { way, block, recover: spec, .. } = method.tuned(tuning, shape.size)? else { return Ok(None) };
     let networks: Vec<Network> =
         networks.iter().map(|name| Network::new(name, shape, 1, engine)).collect::<smalti_learn::Result<_>>()?;
     let grey = (Rgb::filled(shape.size, shape.size, [128; 3]), 0);
@@ -58,8 +57,10 @@ pub fn rate(
     let columns: Vec<i64> = (0..shape.classes as i64).collect();
     let of = |(network, targets)| Backbone { network, targets, columns: &columns, constants: IMAGENET };
     let backbones: Vec<Backbone> = networks.iter().zip(&targets).map(of).collect();
-    let labels: Vec<u32> = (0..TOGETHER).map(|image| (image % shape.classes) as u32).collect();
-    let batches = [Batch { labels: &labels, start: None, number: 0 }];
+    let all = blocks(way.batching, shape.classes as u32, ipc.min(SIDE_BY_SIDE as u32), block);
+    let labels: Vec<Vec<u32>> = first_pass(&all, &spec).iter().map(Block::labels).collect();
+    let images: usize = labels.iter().map(Vec::len).sum();
+    let batches: Vec<Batch> = labels.iter().map(|labels| Batch { labels, start: None, number: 0 }).collect();
     let pass = Pass { stage: "warm-up", seed: 0, batches: &batches };
     let seconds = |iterations: u32| -> Result<f64> {
         let start = Instant::now();
@@ -69,5 +70,5 @@ pub fn rate(
     };
     // Each network is asked once before the clock counts.
     let steps = steps_per_second(backbones.len() as u64, |steps| seconds(steps as u32))?;
-    Ok(Some(steps * TOGETHER as f64))
+    Ok(Some(steps * images as f64))
 }
