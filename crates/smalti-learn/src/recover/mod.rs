@@ -114,12 +114,14 @@ impl Pass<'_> {
 
     /// The pixels as each batch looks at its own in an iteration.
     fn view(&self, pixels: &Tensor, spec: &RecoverSpec, iteration: u32) -> Tensor {
-        let (size, each) = (pixels.size()[2] as u32, self.each() as i64);
-        let of = |(at, batch): (i64, &Batch)| {
+        let size = pixels.size()[2] as u32;
+        let of = |(own, batch): (&Tensor, &Batch)| {
             let stream = batch.stream(Stage::Recover, self.seed, iteration);
-            View::draw(&spec.look, size, part(iteration, spec), stream).of(&pixels.narrow(0, at * each, each))
+            View::draw(&spec.look, size, part(iteration, spec), stream).of(own)
         };
-        Tensor::cat(&(0..).zip(self.batches).map(of).collect::<Vec<_>>(), 0)
+        // Split at once: the gradient of a part on its own would be as large as all pixels.
+        let parts = pixels.split(self.each() as i64, 0);
+        Tensor::cat(&parts.iter().zip(self.batches).map(of).collect::<Vec<_>>(), 0)
     }
 
     /// Where the pixels of all batches start.
