@@ -108,10 +108,8 @@ impl<'a> Mover<'a> {
     fn turns<'b>(&self, blocks: &'b [Block]) -> Vec<&'b [Block]> {
         if self.drifts() {
             blocks.chunk_by(|a, b| a.images[0].1 == b.images[0].1).collect()
-        } else if self.spec.side_by_side() {
-            side_by_side(blocks)
         } else {
-            blocks.chunks(1).collect()
+            passes(blocks, &self.spec)
         }
     }
 
@@ -160,14 +158,11 @@ impl<'a> Mover<'a> {
     }
 }
 
-/// The blocks that are moved first.
-pub(super) fn first_pass<'b>(blocks: &'b [Block], spec: &RecoverSpec) -> &'b [Block] {
-    let turns = if spec.side_by_side() { side_by_side(blocks) } else { blocks.chunks(1).collect() };
-    turns.first().copied().unwrap_or_default()
-}
-
-/// Cut where the size of blocks changes or one more would be too many.
-fn side_by_side(blocks: &[Block]) -> Vec<&[Block]> {
+/// Which blocks are moved side by side, where they can be: cut where their size changes or one more would be too many.
+pub(super) fn passes<'b>(blocks: &'b [Block], spec: &RecoverSpec) -> Vec<&'b [Block]> {
+    if !spec.side_by_side() {
+        return blocks.chunks(1).collect();
+    }
     let alike = blocks.chunk_by(|a, b| a.images.len() == b.images.len());
     alike.flat_map(|alike| alike.chunks((SIDE_BY_SIDE / alike[0].images.len()).max(1))).collect()
 }
@@ -268,16 +263,25 @@ fn draw(scanned: &Scanned, ipc: u32, seed: u64, method: &str) -> Result<Vec<Vec<
 
 #[cfg(test)]
 mod tests {
+    use super::super::list::{Way, distillation};
     use super::*;
 
     #[test]
     fn blocks_of_one_size_are_moved_side_by_side_up_to_a_number_of_images() {
-        let cut = |blocks: &[Block]| side_by_side(blocks).iter().map(|turn| turn.len()).collect::<Vec<_>>();
+        let spec = |name: &str| match distillation(name).expect("in the list").way {
+            Way::Recover(way) => way.settings[0],
+            Way::Crops(_) => panic!("{name} moves no pixels"),
+        };
+        let lens = |passes: Vec<&[Block]>| passes.iter().map(|pass| pass.len()).collect::<Vec<_>>();
+        let cut = |blocks: &[Block]| lens(passes(blocks, &spec("sre2l")));
         assert_eq!(cut(&blocks(Batching::DistinctClasses, 10, 25, 100)), [10, 10, 5]);
         assert_eq!(cut(&blocks(Batching::DistinctClasses, 1000, 1, 100)), [1; 10]);
         assert_eq!(cut(&blocks(Batching::OneClass, 3, 150, 100)), [1; 6]);
         assert_eq!(cut(&blocks(Batching::OneClass, 7, 40, 40)), [2, 2, 2, 1]);
         assert_eq!(cut(&blocks(Batching::OneClass, 2, 500, 500)), [1, 1]);
+        for name in ["dwa", "gvbsm"] {
+            assert_eq!(lens(passes(&blocks(Batching::OneClass, 3, 2, 2), &spec(name))), [1, 1, 1], "{name}");
+        }
     }
 
     #[test]

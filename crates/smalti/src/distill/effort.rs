@@ -1,6 +1,6 @@
 //! What making a set will take: image steps, and how many a second this machine does.
 
-use super::blocks::{SIDE_BY_SIDE, blocks, first_pass};
+use super::blocks::{SIDE_BY_SIDE, blocks, passes};
 use super::list::Distillation;
 use super::staging::Block;
 use super::tuning::{Tuned, Tuning};
@@ -58,7 +58,7 @@ pub fn rate(
     let of = |(network, targets)| Backbone { network, targets, columns: &columns, constants: IMAGENET };
     let backbones: Vec<Backbone> = networks.iter().zip(&targets).map(of).collect();
     let all = blocks(way.batching, shape.classes as u32, ipc.min(SIDE_BY_SIDE as u32), block);
-    let labels: Vec<Vec<u32>> = first_pass(&all, &spec).iter().map(Block::labels).collect();
+    let labels: Vec<Vec<u32>> = passes(&all, &spec).first().into_iter().copied().flatten().map(Block::labels).collect();
     let images: usize = labels.iter().map(Vec::len).sum();
     let batches: Vec<Batch> = labels.iter().map(|labels| Batch { labels, start: None, number: 0 }).collect();
     let pass = Pass { stage: "warm-up", seed: 0, batches: &batches };
