@@ -253,11 +253,11 @@ impl<'a> Torch<'a> {
     /// The distilled set of a job, made once, from teachers and the training images but for the hold-out; with the seconds that this took and who was asked.
     fn distilled(&mut self, job: &Job, distilling: &Distilling) -> Result<(TrainSet, f64, Option<String>)> {
         let number = job.seed % distilling.sets;
-        let name = set_name(&job.row.name, job.ipc, number);
-        let dir = distilling.set_of(job, self.out);
+        let name = distilling.set_name(job);
+        let dir = self.work().join("sets").join(&name);
         let _alone = self.alone(&format!("set-{name}"))?;
         let (ui, size, engine) = (self.ui, self.plan.recipe.size, self.engine);
-        if dir.join(MANIFEST).exists() {
+        if distilling.has_set(job, self.out) {
             self.check_files(distilling)?;
         } else {
             let teachers = self.asked(distilling)?;
@@ -303,7 +303,7 @@ impl Lab for Torch<'_> {
         let mut needed: Vec<String> =
             self.plan.teachers().take(job.teachers(self.plan, self.out)).map(|(name, _)| name).collect();
         if let Origin::Distilled(distilling) = &job.row.origin {
-            needed.push(format!("set-{}", set_name(&job.row.name, job.ipc, job.seed % distilling.sets)));
+            needed.push(format!("set-{}", distilling.set_name(job)));
         }
         for what in needed {
             if self.is_taken(&what)? {

@@ -1,6 +1,6 @@
 //! What a recipe will take before its students: teachers to be trained, and sets to be distilled.
 
-use super::cells::{self, Job, set_name};
+use super::cells::{self, Job};
 use super::forecast::rate;
 use super::plan::{Distilling, Origin, Plan, Row};
 use super::teacher::PlannedTeacher;
@@ -9,7 +9,6 @@ use crate::students::SetFacts;
 use crate::ui::{Ui, count};
 use anyhow::Result;
 use serde::Serialize;
-use smalti_data::manifest::MANIFEST;
 use smalti_learn::engine::Engine;
 use smalti_learn::nets::Shape;
 use std::collections::BTreeSet;
@@ -75,9 +74,9 @@ pub(super) fn makings(
 /// Budgets of the sets of a row that cells in `left` need and that are not there.
 fn missing_sets(row: &Row, distilling: &Distilling, left: &[Job], out: &Path) -> Vec<u32> {
     let of = |job: &Job| (job.ipc, job.seed % distilling.sets);
-    let needed: BTreeSet<(u32, u64)> = left.iter().filter(|job| job.row == row).map(of).collect();
-    let there = |ipc, number| out.join("work/sets").join(set_name(&row.name, ipc, number)).join(MANIFEST).exists();
-    needed.into_iter().filter(|&(ipc, number)| !there(ipc, number)).map(|(ipc, _)| ipc).collect()
+    let misses = |job: &&Job| job.row == row && !distilling.has_set(job, out);
+    let missing: BTreeSet<(u32, u64)> = left.iter().filter(misses).map(of).collect();
+    missing.into_iter().map(|(ipc, _)| ipc).collect()
 }
 
 /// Sets of these budgets together; none where no pixel is moved.

@@ -16,7 +16,7 @@ use smalti_learn::labels::{LabelKind, Labels};
 use smalti_learn::nets::{Network, Shape};
 use smalti_learn::recover::check_norms;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Who says soft labels, or looks at distilled images.
 #[derive(Debug, Clone, PartialEq)]
@@ -49,18 +49,21 @@ impl Job<'_> {
     /// How many of [`Plan::teachers`] it asks, from the first on. Nobody is asked again for a set that lies in `out`.
     pub(super) fn teachers(&self, plan: &Plan, out: &Path) -> usize {
         match &self.row.origin {
-            Origin::Distilled(distilling) if !distilling.set_of(self, out).join(MANIFEST).exists() => {
-                distilling.teachers(plan)
-            }
+            Origin::Distilled(distilling) if !distilling.has_set(self, out) => distilling.teachers(plan),
             _ => usize::from(self.training.labels != LabelKind::Hard),
         }
     }
 }
 
 impl Distilling {
-    /// The folder of the set of a job.
-    pub(super) fn set_of(&self, job: &Job, out: &Path) -> PathBuf {
-        out.join("work/sets").join(cells::set_name(&job.row.name, job.ipc, job.seed % self.sets))
+    /// The name of the set of a job, which seeds share.
+    pub(super) fn set_name(&self, job: &Job) -> String {
+        cells::set_name(&job.row.name, job.ipc, job.seed % self.sets)
+    }
+
+    /// Whether it lies in `out`.
+    pub(super) fn has_set(&self, job: &Job, out: &Path) -> bool {
+        out.join("work/sets").join(self.set_name(job)).join(MANIFEST).exists()
     }
 
     /// How many of [`Plan::teachers`] it asks, from the first on.
