@@ -20,7 +20,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let precision = more.first().map_or("auto", String::as_str);
     let batches: u32 = more.get(1).map_or(Ok(1), |number| number.parse())?;
     let (size, batch, steps): (u32, u32, u32) = (size.parse()?, batch.parse()?, steps.parse()?);
-    let engine = Engine::start(serde_json::from_value(precision.into())?, 0)?;
+    let engine = Engine::cpu(serde_json::from_value(precision.into())?, 0)?;
     let net = Network::new(network, Shape { classes: CLASSES, size }, 1, &engine)?;
     let targets = Targets::running(&net);
     let labels: Vec<u32> = (0..batch).map(|image| image % CLASSES as u32).collect();

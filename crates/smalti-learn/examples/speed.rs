@@ -32,7 +32,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         return Err("usage: speed FOLDER NETWORK SIZE BATCH STEPS THREADS WEIGHTS".into());
     };
     let (size, batch, steps): (u32, u32, u64) = (size.parse()?, batch.parse()?, steps.parse()?);
-    let engine = Engine::start(Precision::Auto, threads.parse()?)?;
+    let engine = Engine::cpu(Precision::Auto, threads.parse()?)?;
 
     let source = Source::open(Path::new(folder), &SourceOptions::default())?;
     let start = Instant::now();

@@ -1,7 +1,9 @@
 //! The machine: which number format, how many cores, and one place that divides them.
 
 use crate::error::{Error, Result};
-use tch::{Device, Kind};
+use tch::Kind;
+
+pub use tch::Device;
 
 /// More threads than any machine has cores; a number above it is a slip of the pen.
 const MOST_THREADS: usize = 1024;
@@ -19,6 +21,23 @@ pub enum Precision {
     Bf16,
 }
 
+/// Where and how to compute, as it is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Machine {
+    /// Where tensors live.
+    pub device: Device,
+    /// Number format.
+    pub precision: Precision,
+    /// Threads; 0 for all cores.
+    pub threads: usize,
+}
+
+impl Default for Machine {
+    fn default() -> Machine {
+        Machine { device: Device::Cpu, precision: Precision::Auto, threads: 0 }
+    }
+}
+
 /// A checked description of where and how to compute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Engine {
@@ -31,11 +50,19 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Prepares libtorch and the allocator; to be called before the first tensor. `threads` = 0 means all cores.
+    /// [`Engine::start`] without a GPU.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn cpu(precision: Precision, threads: usize) -> Result<Engine> {
+        Engine::start(Machine { device: Device::Cpu, precision, threads })
+    }
+
+    /// Prepares libtorch and the allocator; to be called before the first tensor.
     ///
     /// # Errors
     /// [`Error::Input`] when bf16 is asked for on a processor that would only emulate it, or for an absurd number of threads.
-    pub fn start(precision: Precision, threads: usize) -> Result<Engine> {
+    pub fn start(Machine { device, precision, threads }: Machine) -> Result<Engine> {
         if threads > MOST_THREADS {
             return Err(Error::input(
                 format!("{threads} threads are more than the {MOST_THREADS} that can be asked for"),
@@ -57,7 +84,7 @@ impl Engine {
         tch::set_num_threads(i32::try_from(threads).expect("at most MOST_THREADS, or a count of cores"));
         // A second pool may be refused when one exists already: then its size stands, and results do not depend on it.
         let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
-        Ok(Engine { device: Device::Cpu, kind, threads })
+        Ok(Engine { device, kind, threads })
     }
 
     /// `bf16` or `f32`, for tables.
@@ -114,16 +141,16 @@ mod tests {
 
     #[test]
     fn zero_threads_are_all_cores_and_absurd_numbers_are_refused() {
-        let engine = Engine::start(Precision::F32, 0).expect("fp32 runs anywhere");
+        let engine = Engine::cpu(Precision::F32, 0).expect("fp32 runs anywhere");
         assert_eq!(engine.threads, std::thread::available_parallelism().map_or(1, usize::from));
         assert_eq!((engine.kind, engine.precision_name()), (Kind::Float, "f32"));
-        assert!(Engine::start(Precision::F32, 5000).expect_err("too many").to_string().contains("5000 threads"));
+        assert!(Engine::cpu(Precision::F32, 5000).expect_err("too many").to_string().contains("5000 threads"));
     }
 
     #[test]
     fn auto_is_bf16_exactly_where_it_is_native() {
-        let auto = Engine::start(Precision::Auto, 0).expect("auto runs anywhere");
+        let auto = Engine::cpu(Precision::Auto, 0).expect("auto runs anywhere");
         assert_eq!(auto.kind == Kind::BFloat16, native_bf16());
-        assert_eq!(Engine::start(Precision::Bf16, 0).is_ok(), native_bf16());
+        assert_eq!(Engine::cpu(Precision::Bf16, 0).is_ok(), native_bf16());
     }
 }

@@ -76,7 +76,7 @@ mod tests {
     /// A network whose last layer is zero says every class alike: entropy and loss are ln C.
     #[test]
     fn an_observer_that_knows_nothing_has_the_entropy_of_a_fair_die() {
-        let engine = Engine::start(Precision::F32, 1).expect("fp32 runs anywhere");
+        let engine = Engine::cpu(Precision::F32, 1).expect("fp32 runs anywhere");
         let network = Network::new("convnet-1/4", Shape { classes: 6, size: 8 }, 1, &engine).expect("in the list");
         for param in network.params().iter().filter(|param| param.name.starts_with("classifier")) {
             let _ = tch::no_grad(|| param.tensor.shallow_clone().zero_());

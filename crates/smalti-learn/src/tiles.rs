@@ -60,7 +60,7 @@ mod tests {
     /// A tile is the picture that has the mean colour around it; of that the loss is taken over the columns asked for.
     #[test]
     fn a_tile_is_shown_in_the_middle_and_judged_among_its_classes() {
-        let engine = Engine::start(Precision::F32, 1).expect("fp32 runs anywhere");
+        let engine = Engine::cpu(Precision::F32, 1).expect("fp32 runs anywhere");
         let network = Network::new("convnet-2/8", Shape { classes: 4, size: 9 }, 3, &engine).expect("in the list");
         let shades = |n: u32| Rgb { width: 4, height: 4, data: (0..48).map(|b| (b * 5 + n * 11) as u8).collect() };
         let tiles = [shades(0), shades(7)];

@@ -26,7 +26,7 @@ const CLASSES: usize = 3;
 const KL: SoftLoss = SoftLoss::Kl { temperature: 20.0, factor: 1.0 };
 
 fn engine() -> Engine {
-    Engine::start(Precision::Auto, 0).expect("runs anywhere")
+    Engine::cpu(Precision::Auto, 0).expect("runs anywhere")
 }
 
 /// Mosaics of 2 x 2 tiles of noise.

@@ -32,7 +32,7 @@ const MUON: &str = include_str!("golden/muon.json");
 
 /// A network with the golden parameters.
 fn network((name, size): (&str, u32), golden: &Golden) -> Network {
-    let engine = Engine::start(Precision::F32, 0).expect("fp32 runs anywhere");
+    let engine = Engine::cpu(Precision::F32, 0).expect("fp32 runs anywhere");
     let net = Network::new(name, Shape { classes: 2, size }, 0, &engine).expect("a tiny network");
     let names: Vec<&str> = net.params().iter().map(|p| p.name.as_str()).collect();
     assert_eq!(names, golden.names);

@@ -33,7 +33,7 @@ const NETWORKS: [(&str, u32); 16] = [
 
 fn network(name: &str, size: u32, seed: u64) -> Network {
     // Tests share the machine; two threads that wait for each other's turn take longer than one.
-    let engine = Engine::start(Precision::F32, 1).expect("fp32 runs anywhere");
+    let engine = Engine::cpu(Precision::F32, 1).expect("fp32 runs anywhere");
     let net = Network::new(name, Shape { classes: 10, size }, seed, &engine).expect("in the list");
     net.set_noise(NoiseStrength::None);
     net

@@ -32,7 +32,7 @@ fn the_pixels_after_a_few_steps_are_pytorchs() {
     if common::python("scripts/reference_recover.py", &[dir.path()]).is_none() {
         return;
     }
-    let engine = Engine::start(Precision::F32, 1).expect("fp32 runs anywhere");
+    let engine = Engine::cpu(Precision::F32, 1).expect("fp32 runs anywhere");
     let network = Network::new("resnet18", Shape { classes: 10, size: 64 }, 0, &engine).expect("in the list");
     checkpoint::load(&network, &dir.path().join("weights.safetensors")).expect("torchvision's file loads");
     let expected = Tensor::read_safetensors(dir.path().join("expected.safetensors")).expect("written by the script");

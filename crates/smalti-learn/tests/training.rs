@@ -68,7 +68,7 @@ fn spec(seed: u64) -> TrainSpec {
 }
 
 fn engine(precision: Precision) -> Engine {
-    Engine::start(precision, 0).expect("runs anywhere")
+    Engine::cpu(precision, 0).expect("runs anywhere")
 }
 
 fn run(spec: &TrainSpec, train: &ImageStore, test: &ImageStore, precision: Precision) -> Result<StudentResult, Error> {

@@ -16,7 +16,7 @@ use anyhow::Result;
 use smalti_data::manifest::Manifest;
 use smalti_data::source::{Source, SourceOptions};
 use smalti_data::tables::{Samples, Split};
-use smalti_learn::engine::Precision;
+use smalti_learn::engine::Machine;
 use std::path::Path;
 
 /// What `compress` is asked to do.
@@ -34,10 +34,8 @@ pub struct Request<'a> {
     pub given: Given,
     /// Whether a finished set of ours may be replaced.
     pub overwrite: Overwrite,
-    /// Number format of the proxies.
-    pub precision: Precision,
-    /// Threads; 0 for all cores.
-    pub threads: usize,
+    /// Where and how the proxies compute.
+    pub machine: Machine,
 }
 
 /// Whether a finished set of ours at the place of the output may be replaced.

@@ -112,7 +112,7 @@ mod tests {
     /// Frozen filters are kept with the weights, are none of what is learnt, and come from images of the whole store.
     #[test]
     fn training_images_set_the_filters_and_nothing_else() {
-        let engine = Engine::start(Precision::F32, 1).expect("fp32 runs anywhere");
+        let engine = Engine::cpu(Precision::F32, 1).expect("fp32 runs anywhere");
         let network = Network::new("airbench/4", Shape { classes: 2, size: 16 }, 1, &engine).expect("in the list");
         let pictures: Vec<(Rgb, u32)> = (0..3u8).map(|n| (Rgb::filled(16, 16, [80 * n; 3]), 0)).collect();
         let store = ImageStore::from_images(&pictures, &Layout { grid: 1, size: 16 });

@@ -45,7 +45,7 @@ mod tests {
 
     #[test]
     fn nothing_changes_but_the_kind_and_the_masters_come_back() {
-        for engine in [Precision::F32, Precision::Bf16].into_iter().filter_map(|p| Engine::start(p, 0).ok()) {
+        for engine in [Precision::F32, Precision::Bf16].into_iter().filter_map(|p| Engine::cpu(p, 0).ok()) {
             for name in ["resnet18", "mobilenet_v2"] {
                 let net = Network::new(name, Shape { classes: 10, size: 64 }, 1, &engine).expect("in the list");
                 let images = Tensor::arange(2 * 3 * 64 * 64, (Kind::Float, engine.device)).sin();

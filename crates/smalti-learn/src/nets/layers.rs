@@ -197,7 +197,7 @@ mod tests {
     const PLAIN: Geometry = Geometry { kernel: 3, stride: 1, padding: 1, groups: 1 };
 
     fn engines() -> Vec<Engine> {
-        [Precision::F32, Precision::Bf16].into_iter().filter_map(|p| Engine::start(p, 0).ok()).collect()
+        [Precision::F32, Precision::Bf16].into_iter().filter_map(|p| Engine::cpu(p, 0).ok()).collect()
     }
 
     fn images(engine: &Engine) -> Tensor {
@@ -304,7 +304,7 @@ mod tests {
 
     #[test]
     fn a_folded_norm_gives_what_the_two_layers_give() {
-        let engine = Engine::start(Precision::F32, 0).expect("fp32 runs anywhere");
+        let engine = Engine::cpu(Precision::F32, 0).expect("fp32 runs anywhere");
         let (layer, _) = layer(&engine, Builder::batch_norm);
         let x = images(&engine);
         for _ in 0..20 {
@@ -318,7 +318,7 @@ mod tests {
 
     #[test]
     fn one_value_per_channel_is_refused() {
-        let engine = Engine::start(Precision::F32, 0).expect("fp32 runs anywhere");
+        let engine = Engine::cpu(Precision::F32, 0).expect("fp32 runs anywhere");
         let (layer, _) = layer(&engine, Builder::batch_norm);
         let one = Tensor::ones([1, 8, 1, 1], (Kind::Float, engine.device));
         let error = crate::error::guard("student", || Ok(layer.forward(&one, Mode::Train))).expect_err("no variance");

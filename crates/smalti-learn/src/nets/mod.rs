@@ -230,7 +230,7 @@ mod tests {
     use crate::engine::Precision;
 
     fn network(name: &str, size: u32) -> Network {
-        let engine = Engine::start(Precision::F32, 0).expect("fp32 runs anywhere");
+        let engine = Engine::cpu(Precision::F32, 0).expect("fp32 runs anywhere");
         Network::new(name, Shape { classes: 10, size }, 1, &engine).expect("in the list")
     }
 
@@ -270,7 +270,7 @@ mod tests {
 
     #[test]
     fn the_same_seed_gives_the_same_weights_and_another_seed_others() {
-        let engine = Engine::start(Precision::F32, 0).expect("fp32 runs anywhere");
+        let engine = Engine::cpu(Precision::F32, 0).expect("fp32 runs anywhere");
         let shape = Shape { classes: 10, size: 32 };
         let [a, again, other] =
             [1, 1, 2].map(|seed| Network::new("convnet-3", shape, seed, &engine).expect("in the list"));
@@ -302,7 +302,7 @@ mod tests {
 
     #[test]
     fn an_unknown_network_lists_the_known_ones() {
-        let engine = Engine::start(Precision::F32, 0).expect("fp32 runs anywhere");
+        let engine = Engine::cpu(Precision::F32, 0).expect("fp32 runs anywhere");
         let error =
             Network::new("resnet19", Shape { classes: 2, size: 32 }, 0, &engine).err().expect("no such network");
         assert!(error.hint().expect("a hint").contains("resnet18"), "{error}");

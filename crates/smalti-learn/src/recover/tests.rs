@@ -8,7 +8,7 @@ use smalti_data::store::ImageStore;
 const SHAPE: Shape = Shape { classes: 3, size: 16 };
 
 fn engine() -> Engine {
-    Engine::start(Precision::F32, 1).expect("fp32 runs anywhere")
+    Engine::cpu(Precision::F32, 1).expect("fp32 runs anywhere")
 }
 
 /// A network whose running statistics are those of a few passes over coloured noise.

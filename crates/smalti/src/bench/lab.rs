@@ -24,21 +24,12 @@ use smalti_data::source::{Source, SourceOptions};
 use smalti_data::store::{Fit, ImageStore};
 use smalti_data::tables::{ContentHash, Samples, Selection, Split};
 use smalti_data::write::{OutputFormat, source_hash};
-use smalti_learn::engine::{Engine, Precision};
+use smalti_learn::engine::{Engine, Machine};
 use smalti_learn::labels::LabelKind;
 use smalti_learn::student;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
-
-/// Where and how to compute.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Machine {
-    /// Number format.
-    pub precision: Precision,
-    /// Threads; 0 for all cores.
-    pub threads: usize,
-}
 
 /// A lab that trains with libtorch.
 pub struct Torch<'a> {
@@ -73,7 +64,7 @@ impl<'a> Torch<'a> {
     /// # Errors
     /// When the machine cannot compute as asked.
     pub fn open(plan: &'a Plan, out: &'a Path, machine: Machine, ui: &'a Ui) -> Result<Torch<'a>> {
-        let engine = Engine::start(machine.precision, machine.threads)?;
+        let engine = Engine::start(machine)?;
         Ok(Torch { plan, out, engine, ui, images: None, teacher: None })
     }
 

@@ -33,13 +33,14 @@ use cells::Cell;
 use plan::Plan;
 use recipe::BenchRecipe;
 use smalti_data::files::{self, RunLock};
+use smalti_learn::engine::Machine;
 use std::path::{Path, PathBuf};
 
 /// Runs a recipe into `out`, then writes tables and page. Several processes may work in one folder: each takes cells that no other has.
 ///
 /// # Errors
 /// When `out` belongs to another recipe; after all others are done, when a cell failed: its cause lies beside the cells.
-pub fn run(plan: &Plan, out: &Path, machine: lab::Machine, ui: &Ui) -> Result<Vec<Cell>> {
+pub fn run(plan: &Plan, out: &Path, machine: Machine, ui: &Ui) -> Result<Vec<Cell>> {
     {
         let _alone = alone(out)?;
         keep_recipe(&plan.recipe, out)?;

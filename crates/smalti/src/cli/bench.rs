@@ -2,7 +2,6 @@
 
 use super::{Done, Form, args, print, print_json};
 use crate::bench::forecast::{Assumed, Forecast, Forecasts, forecast};
-use crate::bench::lab::Machine;
 use crate::bench::making::Making;
 use crate::bench::plan::{ALL, Plan};
 use crate::bench::recipe::BenchRecipe;
@@ -13,7 +12,7 @@ use crate::report::words::{bytes, seconds, thousands};
 use crate::ui::{Ui, count};
 use anyhow::{Context, Result};
 use clap::ValueEnum;
-use smalti_learn::engine::{Engine, threads_of};
+use smalti_learn::engine::{Engine, Machine, threads_of};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -27,7 +26,7 @@ pub(super) fn run(args: &args::Bench, form: Form, ui: &Ui) -> Result<Done> {
     let out = args.out.clone().unwrap_or_else(|| PathBuf::from(format!("bench-{}", recipe.name)));
     let from = args.recipe.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if args.dry_run {
-        let engine = Engine::start(args.machine.precision.into(), args.machine.threads)?;
+        let engine = Engine::start(args.machine.settle())?;
         let plan = recipe.settle(from)?;
         let forecasts = forecast(&plan, &out, &engine, ui)?;
         match form {
@@ -41,9 +40,8 @@ pub(super) fn run(args: &args::Bench, form: Form, ui: &Ui) -> Result<Done> {
     recipe.clone().settle(from)?;
     std::fs::create_dir_all(&out).map_err(smalti_data::Error::io("create the folder", &out))?;
     let plan = recipe.moved(from, &out).settle(&out)?;
-    let precision = args.machine.precision.into();
     let helpers = Helpers::start(args, &out, threads)?;
-    let cells = bench::run(&plan, &out, Machine { precision, threads }, ui)?;
+    let cells = bench::run(&plan, &out, Machine { threads, ..args.machine.settle() }, ui)?;
     helpers.finish();
     match form {
         Form::Json => print_json(&cells)?,

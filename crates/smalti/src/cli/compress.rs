@@ -42,8 +42,7 @@ pub(super) fn run(args: &args::Compress, form: Form, ui: &Ui) -> Result<Done> {
         recipe,
         given: given(args),
         overwrite: if args.force { Overwrite::Replace } else { Overwrite::Refuse },
-        precision: args.machine.precision.into(),
-        threads: args.machine.threads,
+        machine: args.machine.settle(),
     };
     let outcome = pipeline::compress(&request, ui)?;
     match form {

@@ -1,7 +1,6 @@
 //! `smalti demo`.
 
 use super::{Done, Form, args, print, print_json};
-use crate::bench::lab::Machine;
 use crate::bench::recipe::BenchRecipe;
 use crate::bench::{self, results};
 use crate::demo::images::{self, DemoSpec};
@@ -25,8 +24,7 @@ const RECIPE: &str = include_str!("../../../../recipes/demo.toml");
 pub(super) fn run(args: &args::Demo, form: Form, ui: &Ui) -> Result<Done> {
     paint(&args.out, ui)?;
     let plan = parse::<BenchRecipe>(RECIPE)?.settle(&args.out)?;
-    let machine = Machine { precision: args.machine.precision.into(), threads: args.machine.threads };
-    let cells = bench::run(&plan, &args.out, machine, ui)?;
+    let cells = bench::run(&plan, &args.out, args.machine.settle(), ui)?;
     match form {
         Form::Json => print_json(&cells)?,
         Form::Text => {

@@ -38,8 +38,7 @@ pub(super) fn run(args: &args::Distill, form: Form, ui: &Ui) -> Result<Done> {
         teachers: args.teacher.files()?,
         out: &args.out,
         overwrite: if args.force { Overwrite::Replace } else { Overwrite::Refuse },
-        precision: args.machine.precision.into(),
-        threads: args.machine.threads,
+        machine: args.machine.settle(),
     };
     let made = distill(&request, ui)?;
     let manifest = &made.manifest;

@@ -36,7 +36,7 @@ pub(super) fn run(args: &args::Observe, form: Form, ui: &Ui) -> Result<Done> {
             "give --crops 1,0.5,0.25: parts of the area",
         ));
     }
-    let engine = Engine::start(args.machine.precision.into(), args.machine.threads)?;
+    let engine = Engine::start(args.machine.settle())?;
     let (mut rows, mut skipped) = (Vec::new(), 0);
     for dir in &args.dirs {
         let set = TrainSet::open(dir, &args.columns.options(), args.size, ui)?;

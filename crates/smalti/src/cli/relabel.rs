@@ -30,7 +30,7 @@ struct Written {
 pub(super) fn run(args: &args::Relabel, form: Form, ui: &Ui) -> Result<Done> {
     let training = args.steps.recipe(Some(&args.protocol)).settle()?;
     let set = TrainSet::open(&args.dir, &args.columns.options(), args.size, ui)?;
-    let engine = Engine::start(args.machine.precision.into(), args.machine.threads)?;
+    let engine = Engine::start(args.machine.settle())?;
     let Ready::Teacher(known) = SoftSource::Teacher(args.teacher.files()?).open(&training, &set, &engine, ui)? else {
         unreachable!("a teacher was asked for");
     };

@@ -26,7 +26,7 @@ pub(super) fn run(args: &args::Train, form: Form, ui: &Ui) -> Result<Done> {
     }
     let train = TrainSet::open(&args.dir, &args.columns.options(), args.size, ui)?;
     let test = open_test(args, &train, ui)?;
-    let engine = Engine::start(args.machine.precision.into(), args.machine.threads)?;
+    let engine = Engine::start(args.machine.settle())?;
     let scratch = std::env::temp_dir();
     let train_store = train.load(&budget(&scratch), ui)?;
     let test_store = test.load(train.layout.size, training.fit, &budget(&scratch), ui)?;

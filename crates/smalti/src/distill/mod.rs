@@ -31,7 +31,7 @@ use smalti_data::scan;
 use smalti_data::source::{Source, SourceOptions};
 use smalti_data::tables::Samples;
 use smalti_data::write::{OutputFormat, SetSpec, source_hash};
-use smalti_learn::engine::{Engine, Precision};
+use smalti_learn::engine::{Engine, Machine};
 use smalti_learn::recover::check_norms;
 use staging::Staging;
 use std::collections::BTreeMap;
@@ -70,10 +70,8 @@ pub struct Request<'a> {
     pub out: &'a Path,
     /// Whether a finished set of ours may be replaced.
     pub overwrite: Overwrite,
-    /// Number format.
-    pub precision: Precision,
-    /// Threads; 0 for all cores.
-    pub threads: usize,
+    /// Where and how to compute.
+    pub machine: Machine,
 }
 
 /// Complete settings; a run that was cut off is only finished under the same.
@@ -110,7 +108,7 @@ pub fn distill(request: &Request, ui: &Ui) -> Result<Distilled> {
     order.method.check_teachers(request.teachers.len())?;
     let run = Run::begin(request.out, request.overwrite)?;
     let scanned = Scanned::open(request.source, &request.options, ui)?;
-    let engine = Engine::start(request.precision, request.threads)?;
+    let engine = Engine::start(request.machine)?;
     make(order, &scanned, &request.teachers, engine, &run, ui)
 }
 

@@ -96,7 +96,7 @@ pub fn score(
         trace: &trace,
         reports: &run.table("proxies.json"),
     };
-    let engine = || Ok(Engine::start(request.precision, request.threads)?);
+    let engine = || Ok(Engine::start(request.machine)?);
     let proxy_seconds = train_proxies(&job, source, samples, engine, ui)?;
     let scores = metric.map(|metric| scores_of(metric, &job, run, ui)).transpose()?;
     let features = match choice.rule.needs.features() {

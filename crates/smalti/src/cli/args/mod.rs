@@ -8,6 +8,7 @@ pub use learn::{Distill, Observe, Relabel, Train};
 pub use names::{DetailName, FormatName, HardEndName, OrientationName, PrecisionName, SmallClassName, SplitName};
 use smalti_data::decode::{Detail, Orientation, Profile};
 use smalti_data::source::SourceOptions;
+use smalti_learn::engine::{self, Device};
 use std::path::PathBuf;
 
 /// What a person may have to say about a source.
@@ -56,6 +57,13 @@ pub struct Machine {
     /// Threads; 0 takes all cores
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub threads: usize,
+}
+
+impl Machine {
+    /// As the engine takes it.
+    pub fn settle(&self) -> engine::Machine {
+        engine::Machine { device: Device::Cpu, precision: self.precision.into(), threads: self.threads }
+    }
 }
 
 /// `smalti inspect`.
