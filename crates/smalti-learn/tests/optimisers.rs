@@ -2,7 +2,7 @@
 
 use smalti_learn::engine::{Engine, Precision};
 use smalti_learn::nets::{Network, Shape};
-use smalti_learn::optim::{Optimiser, OptimiserSpec};
+use smalti_learn::optim::{Form, Optimiser, OptimiserSpec};
 use tch::Tensor;
 
 #[derive(serde::Deserialize)]
@@ -58,9 +58,16 @@ fn flat(net: &Network) -> Vec<f32> {
     net.params().iter().flat_map(|p| values(&p.tensor)).collect()
 }
 
-fn follow(spec: &OptimiserSpec, tiny: (&str, u32), golden: &Golden, (run, tolerance): (&Run, f32)) {
+/// In both forms: slices of this machine's memory, and tensors as on a GPU.
+fn follow(spec: &OptimiserSpec, tiny: (&str, u32), golden: &Golden, run: (&Run, f32)) {
+    for form in [Form::Slices, Form::Tensors] {
+        follow_in(form, spec, tiny, golden, run);
+    }
+}
+
+fn follow_in(form: Form, spec: &OptimiserSpec, tiny: (&str, u32), golden: &Golden, (run, tolerance): (&Run, f32)) {
     let net = network(tiny, golden);
-    let mut optimiser = Optimiser::new(spec, &net);
+    let mut optimiser = Optimiser::in_form(form, spec, &net);
     let steps = golden.gradients.len();
     assert_eq!((steps, run.after.len()), (20, 20));
     for (step, (gradients, expected)) in golden.gradients.iter().zip(&run.after).enumerate() {
@@ -69,7 +76,7 @@ fn follow(spec: &OptimiserSpec, tiny: (&str, u32), golden: &Golden, (run, tolera
         for (i, (found, expected)) in flat(&net).into_iter().zip(expected).enumerate() {
             // A few roundings of f32; SGD's values reach the hundreds.
             let close = tolerance * expected.abs().max(1.0);
-            assert!((found - expected).abs() < close, "step {step}, number {i}: {found} and not {expected}");
+            assert!((found - expected).abs() < close, "{form:?}, step {step}, number {i}: {found} and not {expected}");
         }
     }
 }

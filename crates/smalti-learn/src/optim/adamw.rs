@@ -3,9 +3,9 @@
 use super::{CHUNK, Decay, Rule};
 use rayon::prelude::*;
 
-const BETA1: f64 = 0.9;
-const BETA2: f64 = 0.999;
-const EPSILON: f64 = 1e-8;
+pub(super) const BETA1: f64 = 0.9;
+pub(super) const BETA2: f64 = 0.999;
+pub(super) const EPSILON: f64 = 1e-8;
 
 /// Moments of every parameter.
 pub struct AdamW {

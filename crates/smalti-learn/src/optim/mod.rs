@@ -1,15 +1,17 @@
-//! Optimisers over plain f32 slices: one pass per parameter, state in plain vectors.
+//! Optimisers over plain f32 slices: one pass per parameter, state in plain vectors. On a GPU, the same over tensors.
 
 mod adamw;
 mod muon;
 mod sgd;
+mod tensors;
 
 pub use adamw::AdamW;
 pub use sgd::Sgd;
 
 use crate::nets::{Network, Param, Role};
 use muon::Muon;
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
+use tensors::Tensors;
 
 /// Numbers that one core updates at a time; a parameter longer than this is worth the other cores.
 const CHUNK: usize = 1 << 15;
@@ -87,37 +89,64 @@ pub enum Decay {
     No,
 }
 
+/// Where the numbers of parameters are updated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// In this machine's memory, in one pass.
+    Slices,
+    /// Where the tensors are, by libtorch's operations.
+    Tensors,
+}
+
+/// A rule in either form.
+enum Rules {
+    Slices(Box<dyn Rule>),
+    Tensors(Tensors),
+}
+
 /// An optimiser bound to the shapes of one network.
 pub struct Optimiser {
-    rule: Box<dyn Rule>,
+    rule: Rules,
     decay_all: bool,
     /// For hidden matrices, where they have a rule of their own.
     muon: Option<Muon>,
 }
 
 impl Optimiser {
-    /// Fresh state for `network`.
+    /// Fresh state for `network`, in the form that is fastest where its parameters are.
     pub fn new(spec: &OptimiserSpec, network: &Network) -> Optimiser {
+        let here = network.params().iter().all(|param| param.tensor.device() == Device::Cpu);
+        Optimiser::in_form(if here { Form::Slices } else { Form::Tensors }, spec, network)
+    }
+
+    /// Fresh state for `network`. Slices need parameters in this machine's memory.
+    pub fn in_form(form: Form, spec: &OptimiserSpec, network: &Network) -> Optimiser {
         let sizes: Vec<usize> = network.params().iter().map(|p| p.tensor.numel()).collect();
-        let adamw = |weight_decay| Box::new(AdamW::new(&sizes, weight_decay));
-        match *spec {
-            OptimiserSpec::AdamW { weight_decay, .. } => {
-                Optimiser { rule: adamw(weight_decay), decay_all: false, muon: None }
+        let rule = match (form, *spec) {
+            (Form::Tensors, _) => Rules::Tensors(Tensors::new(spec)),
+            (Form::Slices, OptimiserSpec::AdamW { weight_decay, .. } | OptimiserSpec::Muon { weight_decay, .. }) => {
+                Rules::Slices(Box::new(AdamW::new(&sizes, weight_decay)))
             }
-            OptimiserSpec::Sgd { momentum, weight_decay, .. } => {
-                Optimiser { rule: Box::new(Sgd::new(&sizes, momentum, weight_decay)), decay_all: true, muon: None }
+            (Form::Slices, OptimiserSpec::Sgd { momentum, weight_decay, .. }) => {
+                Rules::Slices(Box::new(Sgd::new(&sizes, momentum, weight_decay)))
             }
+        };
+        let muon = match *spec {
             OptimiserSpec::Muon { momentum, weight_decay, .. } => {
-                let muon = Some(Muon::new(momentum, weight_decay, network.kind()));
-                Optimiser { rule: adamw(weight_decay), decay_all: false, muon }
+                Some(Muon::new(momentum, weight_decay, network.kind()))
             }
-        }
+            _ => None,
+        };
+        Optimiser { rule, decay_all: matches!(spec, OptimiserSpec::Sgd { .. }), muon }
     }
 
     /// Moves every parameter of `network` against its gradient. `gradients` holds one fp32 tensor per parameter, in their order and of
     /// their shapes, as [`gradients`] returns them; a parameter whose gradient is undefined stays.
     pub fn step(&mut self, network: &Network, gradients: &[Tensor], learning_rate: f64) {
-        self.rule.begin_step();
+        match &mut self.rule {
+            Rules::Slices(rule) => rule.begin_step(),
+            Rules::Tensors(rule) => rule.begin_step(),
+        }
         let is_weight = |param: &Param| param.role == Role::Weight;
         let first = network.params().iter().position(is_weight);
         let last = network.params().iter().rposition(is_weight);
@@ -131,21 +160,37 @@ impl Optimiser {
                 continue;
             }
             let decays = if self.decay_all || decayed(param) { Decay::Yes } else { Decay::No };
-            let gradient = same_layout(gradient, &param.tensor);
-            #[allow(
-                unsafe_code,
-                reason = "the optimiser works on libtorch's own memory; copying out and in would double the traffic"
-            )]
-            // SAFETY: both tensors are dense, of one shape and with equal strides (`same_layout`), so their storages are slices of
-            // `numel` floats in the same order; they are two storages, and nothing else reads or writes them during the update.
-            let (values, gradient) = unsafe {
-                let (values, count) = floats(&param.tensor);
-                let (from, _) = floats(&gradient);
-                (std::slice::from_raw_parts_mut(values, count), std::slice::from_raw_parts(from, count))
-            };
-            self.rule.update(index, values, gradient, learning_rate, decays);
+            match &mut self.rule {
+                Rules::Slices(rule) => {
+                    update_slices(&mut **rule, index, (&param.tensor, gradient), learning_rate, decays)
+                }
+                Rules::Tensors(rule) => rule.update(index, &param.tensor, gradient, learning_rate, decays),
+            }
         }
     }
+}
+
+/// Hands the numbers of a parameter and its gradient to a rule.
+fn update_slices(
+    rule: &mut dyn Rule,
+    index: usize,
+    (param, gradient): (&Tensor, &Tensor),
+    learning_rate: f64,
+    decays: Decay,
+) {
+    let gradient = same_layout(gradient, param);
+    #[allow(
+        unsafe_code,
+        reason = "the optimiser works on libtorch's own memory; copying out and in would double the traffic"
+    )]
+    // SAFETY: both tensors are dense, of one shape and with equal strides (`same_layout`), so their storages are slices of
+    // `numel` floats in the same order; they are two storages, and nothing else reads or writes them during the update.
+    let (values, gradient) = unsafe {
+        let (values, count) = floats(param);
+        let (from, _) = floats(&gradient);
+        (std::slice::from_raw_parts_mut(values, count), std::slice::from_raw_parts(from, count))
+    };
+    rule.update(index, values, gradient, learning_rate, decays);
 }
 
 /// The gradient of the scalar `loss` for every parameter of `network`, in their order. The graph is freed. Nothing accumulates in the
@@ -178,6 +223,6 @@ fn same_layout(gradient: &Tensor, param: &Tensor) -> Tensor {
 
 /// First float and number of floats of a dense fp32 tensor on the CPU.
 fn floats(tensor: &Tensor) -> (*mut f32, usize) {
-    assert!(tensor.kind() == Kind::Float && tensor.device() == tch::Device::Cpu, "parameters are fp32 on the CPU");
+    assert!(tensor.kind() == Kind::Float && tensor.device() == Device::Cpu, "parameters are fp32 on the CPU");
     (tensor.data_ptr().cast(), tensor.numel())
 }
