@@ -1,5 +1,7 @@
 //! From stored bytes to a batch: crop, resize, flip, normalise, channels-last; and mixing.
 
+mod on_device;
+
 use crate::augment::{Arrangement, Augment, Flip, View};
 use crate::distort::Distort;
 use crate::engine::Engine;
@@ -108,14 +110,15 @@ struct Look {
 }
 
 fn fill(store: &ImageStore, looks: &[Look], normalise: &Normalise, engine: &Engine) -> Result<Tensor> {
+    if engine.device != Device::Cpu {
+        return on_device::fill(store, looks, normalise, engine);
+    }
     // Rounded to the engine's kind here, in the table, rather than in a pass of its own over the batch. bf16 travels as its bits:
     // tch takes `half::bf16` for fp16.
     let bits = |value: f32| half::bf16::from_f32(value).to_bits().cast_signed();
     match engine.kind {
-        Kind::BFloat16 => {
-            Ok(fill_with(store, looks, &lookup(normalise, bits), engine.device)?.view_dtype(Kind::BFloat16))
-        }
-        _ => fill_with(store, looks, &lookup(normalise, std::convert::identity), engine.device),
+        Kind::BFloat16 => Ok(fill_with(store, looks, &lookup(normalise, bits))?.view_dtype(Kind::BFloat16)),
+        _ => fill_with(store, looks, &lookup(normalise, std::convert::identity)),
     }
 }
 
@@ -137,12 +140,7 @@ pub(crate) fn mix_in(batch: &Tensor, Mixed { partner, region, own }: &Mixed) -> 
     }
 }
 
-fn fill_with<T: Element + Copy + Send + Sync>(
-    store: &ImageStore,
-    looks: &[Look],
-    table: &Table<T>,
-    device: Device,
-) -> Result<Tensor> {
+fn fill_with<T: Element + Copy + Send + Sync>(store: &ImageStore, looks: &[Look], table: &Table<T>) -> Result<Tensor> {
     let side = store.size() as usize;
     let each = side * side * 3;
     let mut batch = vec![T::ZERO; looks.len() * each];
@@ -168,7 +166,7 @@ fn fill_with<T: Element + Copy + Send + Sync>(
         },
     )?;
     let side = side as i64;
-    let batch = Tensor::from_slice(&batch).to_device(device);
+    let batch = Tensor::from_slice(&batch);
     Ok(batch.reshape([looks.len() as i64, side, side, 3]).permute([0, 3, 1, 2])) // [B, 3, S, S], NHWC storage
 }
 

@@ -1,0 +1,193 @@
+//! Views drawn where the network computes: stored bytes travel once, from pinned memory, and are cropped, resized, flipped and
+//! normalised there.
+//!
+//! Resizing is linear in the pixels of a row, so that every view of a batch is a product with a matrix of its own: the triangle filter of
+//! [`smalti_data::resize`], which widens when shrinking, over the columns of its box; then the same over its rows. Levels are rounded after
+//! each pass, as they are there; coefficients are fp32 instead of 16-bit integers, so that a level may come out one higher or lower.
+
+use super::{Look, Normalise, rearranged};
+use crate::augment::{Flip, View};
+use crate::engine::Engine;
+use crate::error::Result;
+use rayon::prelude::*;
+use smalti_data::PixelBox;
+use smalti_data::store::ImageStore;
+use tch::{Device, Kind, Tensor};
+
+/// Images [B, 3, S, S] of the engine's kind in channels-last storage, on the engine's device.
+pub(super) fn fill(store: &ImageStore, looks: &[Look], normalise: &Normalise, engine: &Engine) -> Result<Tensor> {
+    let side = i64::from(store.size());
+    let bytes = sent(&gathered(store, looks)?, engine.device).reshape([looks.len() as i64, side, side, 3]);
+    let views: Vec<View> = looks.iter().map(|look| look.view.unwrap_or(whole(store.size()))).collect();
+    let levels = match looks.iter().all(|look| look.view.is_none()) {
+        true => bytes.to_kind(Kind::Float).permute([0, 3, 1, 2]),
+        false => resized(&bytes.permute([0, 3, 1, 2]).to_kind(Kind::Float).contiguous(), &views),
+    };
+    let (mean, std) = normalise.tensors(engine.device);
+    let normal = ((levels / 255.0 - mean) / std).to_kind(engine.kind);
+    Ok(normal.permute([0, 2, 3, 1]).contiguous().permute([0, 3, 1, 2]))
+}
+
+/// The bytes of each image, [B, S, S, 3], its tiles in the order of the view.
+fn gathered(store: &ImageStore, looks: &[Look]) -> Result<Vec<u8>> {
+    let each = store.size() as usize * store.size() as usize * 3;
+    let mut bytes = vec![0; looks.len() * each];
+    bytes.par_chunks_mut(each).zip(looks).try_for_each(|(out, look)| {
+        let stored = store.image(look.index)?;
+        match look.view.map_or(0, |view| view.arrangement) {
+            0 => out.copy_from_slice(&stored),
+            number => out.copy_from_slice(&rearranged(&stored, store, number)),
+        }
+        Ok::<_, crate::Error>(())
+    })?;
+    Ok(bytes)
+}
+
+/// Bytes on the device. On a GPU they leave from pinned memory, so that the processor goes on while they travel.
+fn sent(bytes: &[u8], device: Device) -> Tensor {
+    let here = Tensor::from_slice(bytes);
+    match device {
+        Device::Cuda(_) => here.pin_memory(device).to_device_(device, Kind::Uint8, true, false),
+        _ => here,
+    }
+}
+
+fn whole(size: u32) -> View {
+    View { arrangement: 0, region: PixelBox { left: 0, top: 0, width: size, height: size }, flipped: Flip::No }
+}
+
+/// The view of each image: levels [B, 3, S, S] to levels [B, 3, S, S].
+fn resized(levels: &Tensor, views: &[View]) -> Tensor {
+    let side = levels.size()[3];
+    let columns: Vec<Span> = views
+        .iter()
+        .map(|view| Span { first: view.region.left, count: view.region.width, flipped: view.flipped })
+        .collect();
+    let rows: Vec<Span> = views
+        .iter()
+        .map(|view| Span { first: view.region.top, count: view.region.height, flipped: Flip::No })
+        .collect();
+    let [columns, rows] = [&columns, &rows].map(|spans| coefficients(spans, side, levels.device()).unsqueeze(1));
+    let between = round(&levels.matmul(&columns.transpose(-2, -1)));
+    round(&rows.matmul(&between))
+}
+
+/// A part of an axis that becomes the whole of it.
+#[derive(Clone, Copy)]
+struct Span {
+    first: u32,
+    count: u32,
+    flipped: Flip,
+}
+
+/// What each pixel of an axis gives to each new one: [B, S new, S old], rows that sum to 1.
+fn coefficients(spans: &[Span], side: i64, device: Device) -> Tensor {
+    let of = |number: fn(&Span, f32) -> f32| {
+        let numbers: Vec<f32> = spans.iter().map(|span| number(span, side as f32)).collect();
+        Tensor::from_slice(&numbers).to_device(device).reshape([-1, 1, 1])
+    };
+    let at = |shape: [i64; 3]| Tensor::arange(side, (Kind::Float, device)).reshape(shape);
+    let scale = of(|span, side| span.count as f32 / side);
+    let (first, end) = (of(|span, _| span.first as f32), of(|span, _| (span.first + span.count) as f32));
+    // A mirrored view counts its new pixels from the other end.
+    let (start, step) = (
+        of(|span, side| if span.flipped == Flip::Yes { side - 0.5 } else { 0.5 }),
+        of(|span, _| if span.flipped == Flip::Yes { -1.0 } else { 1.0 }),
+    );
+    let centre = &first + (at([1, -1, 1]) * step + start) * &scale; // [B, S new, 1]
+    let old = at([1, 1, -1]);
+    let distance = (&old + 0.5 - centre) / scale.clamp_min(1.0);
+    let within = old.ge_tensor(&first).logical_and(&old.lt_tensor(&end));
+    let weights = (-distance.abs() + 1.0).clamp_min(0.0) * within.to_kind(Kind::Float);
+    let sum = weights.sum_dim_intlist([-1i64].as_slice(), true, Kind::Float);
+    weights / sum
+}
+
+/// Half up, as integers are rounded.
+fn round(levels: &Tensor) -> Tensor {
+    (levels + 0.5).floor()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{IMAGENET, plain_batch};
+    use super::*;
+    use crate::augment::Arrangement;
+    use crate::engine::Precision;
+    use smalti_data::Rgb;
+    use smalti_data::mosaic::Layout;
+
+    const SIDE: u32 = 24;
+
+    /// Pictures with edges, slopes and noise.
+    fn store() -> ImageStore {
+        let picture = |number: u32| {
+            let mut picture = Rgb::filled(SIDE, SIDE, [0; 3]);
+            for y in 0..SIDE {
+                for x in 0..SIDE {
+                    let noise = (x * 7919 + y * 104_729 + number * 31).wrapping_mul(2_654_435_761) >> 24;
+                    picture.set_pixel(x, y, [noise as u8, (x * 10) as u8, if x > y { 255 } else { 0 }]);
+                }
+            }
+            (picture, 0)
+        };
+        ImageStore::from_images(&(0..3).map(picture).collect::<Vec<_>>(), &Layout { grid: 2, size: SIDE })
+    }
+
+    fn looks() -> Vec<Look> {
+        let boxes = [
+            (0, 0, 24, 24),
+            (3, 5, 9, 14),
+            (0, 12, 24, 12),
+            (23, 0, 1, 24),
+            (7, 7, 1, 1),
+            (2, 0, 17, 23),
+            (1, 0, 12, 24),
+        ];
+        let mut looks = Vec::new();
+        for (left, top, width, height) in boxes {
+            for flipped in [Flip::No, Flip::Yes] {
+                for arrangement in [0, Arrangement::count(2) - 1] {
+                    let region = PixelBox { left, top, width, height };
+                    let view = Some(View { arrangement, region, flipped });
+                    looks.push(Look { index: looks.len() as u32 % 3, view });
+                }
+            }
+        }
+        looks
+    }
+
+    /// The levels of a batch.
+    fn levels(batch: &Tensor) -> Tensor {
+        let (mean, std) = IMAGENET.tensors(Device::Cpu);
+        (batch * std + mean) * 255.0
+    }
+
+    /// Against the loader of the processor, which is torchvision's to the byte: no level is off by more than one, hardly one is off at all.
+    #[test]
+    fn views_are_those_of_the_processor_but_for_roundings() {
+        let engine = Engine::cpu(Precision::F32, 1).expect("fp32 runs anywhere");
+        let here = super::super::fill(&store(), &looks(), &IMAGENET, &engine).expect("in memory");
+        let there = fill(&store(), &looks(), &IMAGENET, &engine).expect("in memory");
+        assert_eq!((there.size(), there.kind()), (here.size(), here.kind()));
+        assert!(there.permute([0, 2, 3, 1]).is_contiguous());
+        let off = (levels(&here) - levels(&there)).abs();
+        assert!(off.max().double_value(&[]) < 1.01, "{}", off.max());
+        let share = off.gt(0.5).to_kind(Kind::Float).mean(Kind::Float).double_value(&[]);
+        assert!(share < 0.01, "{share} of all levels are off");
+    }
+
+    #[test]
+    fn whole_images_are_those_of_the_processor() {
+        for precision in [Precision::F32, Precision::Bf16] {
+            let Ok(engine) = Engine::cpu(precision, 1) else { continue };
+            let here = plain_batch(&store(), &[2, 0], &IMAGENET, &engine).expect("in memory");
+            let looks = [2, 0].map(|index| Look { index, view: None });
+            let there = fill(&store(), &looks, &IMAGENET, &engine).expect("in memory");
+            assert_eq!(there.kind(), engine.kind);
+            let off = (here.to_kind(Kind::Float) - there.to_kind(Kind::Float)).abs().max().double_value(&[]);
+            // One rounding of the format, of numbers up to 2.64.
+            assert!(off < if engine.kind == Kind::Float { 1e-6 } else { 0.016 }, "{off}");
+        }
+    }
+}
