@@ -1,5 +1,7 @@
 //! The machine: which number format, how many cores, and one place that divides them.
 
+mod cuda;
+
 use crate::error::{Error, Result};
 use tch::Kind;
 
@@ -12,10 +14,10 @@ const MOST_THREADS: usize = 1024;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
-    /// bf16 where the processor multiplies it natively, else fp32.
+    /// bf16 on a GPU and where the processor multiplies it natively, else fp32.
     #[default]
     Auto,
-    /// 32-bit throughout.
+    /// 32-bit throughout, but that cuDNN's convolutions on a GPU may round what they multiply to TF32.
     F32,
     /// bfloat16 inputs and weights in convolutions.
     Bf16,
@@ -24,7 +26,7 @@ pub enum Precision {
 /// Where and how to compute, as it is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Machine {
-    /// Where tensors live.
+    /// Where networks and batches live: [`device_named`].
     pub device: Device,
     /// Number format.
     pub precision: Precision,
@@ -61,7 +63,8 @@ impl Engine {
     /// Prepares libtorch and the allocator; to be called before the first tensor.
     ///
     /// # Errors
-    /// [`Error::Input`] when bf16 is asked for on a processor that would only emulate it, or for an absurd number of threads.
+    /// [`Error::Input`] when bf16 is asked for on a processor that would only emulate it, for an absurd number of threads, or for a GPU
+    /// that is not there.
     pub fn start(Machine { device, precision, threads }: Machine) -> Result<Engine> {
         if threads > MOST_THREADS {
             return Err(Error::input(
@@ -69,7 +72,10 @@ impl Engine {
                 "use --threads 0 for all cores",
             ));
         }
-        let kind = match (precision, native_bf16()) {
+        if let Device::Cuda(index) = device {
+            cuda::ready(index)?;
+        }
+        let kind = match (precision, device.is_cuda() || native_bf16()) {
             (Precision::F32, _) | (Precision::Auto, false) => Kind::Float,
             (Precision::Auto | Precision::Bf16, true) => Kind::BFloat16,
             (Precision::Bf16, false) => {
@@ -87,9 +93,36 @@ impl Engine {
         Ok(Engine { device, kind, threads })
     }
 
+    /// The model of the GPU, where one computes. With several models in the machine, all of them.
+    pub fn gpu(&self) -> Option<String> {
+        self.device.is_cuda().then(cuda::models)
+    }
+
     /// `bf16` or `f32`, for tables.
     pub fn precision_name(&self) -> &'static str {
         if self.kind == Kind::BFloat16 { "bf16" } else { "f32" }
+    }
+}
+
+/// The device called `cpu`, `cuda` (the first GPU) or `cuda:N`, N from 0.
+///
+/// # Errors
+/// [`Error::Input`] for another name.
+pub fn device_named(name: &str) -> Result<Device> {
+    let number = name.strip_prefix("cuda:").map(str::parse);
+    match (name, number) {
+        ("cpu", _) => Ok(Device::Cpu),
+        ("cuda", _) => Ok(Device::Cuda(0)),
+        (_, Some(Ok(index))) => Ok(Device::Cuda(index)),
+        _ => Err(Error::input(format!("there is no device `{name}`"), "use cpu, cuda or cuda:N")),
+    }
+}
+
+/// What [`device_named`] reads.
+pub fn device_name(device: Device) -> String {
+    match device {
+        Device::Cuda(index) => format!("cuda:{index}"),
+        _ => "cpu".to_owned(),
     }
 }
 
@@ -145,6 +178,27 @@ mod tests {
         assert_eq!(engine.threads, std::thread::available_parallelism().map_or(1, usize::from));
         assert_eq!((engine.kind, engine.precision_name()), (Kind::Float, "f32"));
         assert!(Engine::cpu(Precision::F32, 5000).expect_err("too many").to_string().contains("5000 threads"));
+    }
+
+    #[test]
+    fn devices_have_the_names_that_pytorch_gives_them() {
+        for (name, device) in [("cpu", Device::Cpu), ("cuda:0", Device::Cuda(0)), ("cuda:3", Device::Cuda(3))] {
+            assert_eq!(device_named(name).expect("a device"), device);
+            assert_eq!(device_name(device), name);
+        }
+        assert_eq!(device_named("cuda").expect("a device"), Device::Cuda(0));
+        for wrong in ["", "gpu", "cuda:", "cuda:-1", "cuda0", "CPU"] {
+            assert!(device_named(wrong).expect_err("none").to_string().contains(wrong));
+        }
+    }
+
+    /// Where there is no GPU, that is said before anything is computed.
+    #[test]
+    fn a_gpu_is_there_or_missed_by_name() {
+        match Engine::start(Machine { device: Device::Cuda(0), ..Machine::default() }) {
+            Ok(engine) => assert!(engine.gpu().is_some() && engine.kind == Kind::BFloat16),
+            Err(error) => assert!(error.to_string().contains("CUDA") && error.hint().is_some(), "{error}"),
+        }
     }
 
     #[test]

@@ -279,11 +279,13 @@ pub fn program() -> String {
     format!("{} (commit {})", env!("CARGO_PKG_VERSION"), env!("SMALTI_COMMIT"))
 }
 
-/// Processor, threads and number format.
+/// Processor, GPU where one computes, threads and number format.
 pub fn machine(engine: &Engine) -> String {
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = info.lines().find_map(|line| line.strip_prefix("model name")).and_then(|rest| rest.split(':').nth(1));
-    format!("{}, {} threads, {}", model.map_or("unknown processor", str::trim), engine.threads, engine.precision_name())
+    let processor = model.map_or("unknown processor", str::trim);
+    let gpu = engine.gpu().map_or_else(String::new, |gpu| format!(", {gpu}"));
+    format!("{processor}{gpu}, {} threads, {}", engine.threads, engine.precision_name())
 }
 
 /// Trains one student and measures it after the last step.

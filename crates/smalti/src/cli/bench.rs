@@ -12,7 +12,7 @@ use crate::report::words::{bytes, seconds, thousands};
 use crate::ui::{Ui, count};
 use anyhow::{Context, Result};
 use clap::ValueEnum;
-use smalti_learn::engine::{Engine, Machine, threads_of};
+use smalti_learn::engine::{Engine, Machine, device_name, threads_of};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -77,6 +77,7 @@ impl Helpers {
             let mut command = Command::new(&program);
             command.arg("bench").arg(&args.recipe).arg("--out").arg(out).arg("--quiet");
             command.args(["--threads", &threads.to_string(), "--precision", &precision]);
+            command.args(["--device", &device_name(args.machine.device)]);
             let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
             helpers.0.push(child.context("a second process cannot be started; do without --jobs")?);
         }

@@ -84,6 +84,9 @@ struct Settings {
     seed: u64,
     teacher: String,
     precision: String,
+    /// The GPU, where one computes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gpu: Option<String>,
     #[serde(flatten)]
     tuned: Tuned,
 }
@@ -136,6 +139,7 @@ pub fn make(
         seed: order.seed,
         teacher: names(teachers.iter().map(|teacher| &teacher.name)),
         precision: engine.precision_name().to_owned(),
+        gpu: engine.gpu(),
         tuned: order.method.tuned(&order.tuning, size)?,
     };
     run.keep_settings(&settings.to_toml())?;

@@ -51,7 +51,10 @@ impl Columns {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Run")]
 pub struct Machine {
-    /// Number format of convolutions: auto takes bf16 where the processor multiplies it
+    /// Where networks compute: cpu, cuda or cuda:N (written for NVIDIA GPUs, but not yet run on one)
+    #[arg(long, default_value = "cpu", value_name = "WHERE", value_parser = device)]
+    pub device: Device,
+    /// Number format of convolutions: auto takes bf16 where the processor multiplies it, and on a GPU
     #[arg(long, value_enum, default_value = "auto")]
     pub precision: PrecisionName,
     /// Threads; 0 takes all cores
@@ -59,10 +62,14 @@ pub struct Machine {
     pub threads: usize,
 }
 
+fn device(name: &str) -> Result<Device, String> {
+    engine::device_named(name).map_err(|error| format!("{error}; {}", error.hint().unwrap_or_default()))
+}
+
 impl Machine {
     /// As the engine takes it.
     pub fn settle(&self) -> engine::Machine {
-        engine::Machine { device: Device::Cpu, precision: self.precision.into(), threads: self.threads }
+        engine::Machine { device: self.device, precision: self.precision.into(), threads: self.threads }
     }
 }
 
