@@ -146,6 +146,17 @@ impl BenchRecipe {
     }
 }
 
+/// What is to be said of a network that hardly beats guessing: nobody should find that out from the sets it made.
+fn doubt(name: &str, top1_percent: f64, classes: usize) -> Option<String> {
+    let chance = 100.0 / classes.max(1) as f64;
+    (top1_percent < 1.5 * chance).then(|| {
+        format!(
+            "{name} classifies {top1_percent:.1} % of the test images right, and guessing {chance:.1} %: what asks it says little; give its `train` a \
+             smaller learning-rate or more epochs"
+        )
+    })
+}
+
 impl Torch<'_> {
     /// The checkpoint of the teacher, which is trained first where the recipe says so.
     ///
@@ -249,6 +260,9 @@ impl Torch<'_> {
             let test = images.fitted(training.fit);
             let sets = (&all.train, test, classes.len());
             let (result, network) = train_one(name, training, sets, &mut Labels::Hard, 0, &engine, ui)?;
+            if let Some(doubt) = doubt(name, result.top1_percent, classes.len()) {
+                ui.warn(doubt);
+            }
             let report = serde_json::to_vec_pretty(&result)?;
             // The weights come last: with them the teacher is finished.
             files::write_bytes(&report_path, &report)?;
@@ -270,5 +284,21 @@ impl Torch<'_> {
         let (images, measured) = (cache::train_hash(&images.source.samples), images.test_set.hash());
         let classes = self.images()?.source.source.classes();
         Ok(cache::key(&("teacher 2", images, measured, classes, training, size, machine, program())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_near_chance_is_doubted_by_name() {
+        let said = doubt("backbone-2", 8.79, 10).expect("below chance");
+        assert!(
+            said.starts_with("backbone-2 classifies 8.8 % of the test images right, and guessing 10.0 %"),
+            "{said}"
+        );
+        assert!(doubt("teacher", 14.9, 10).is_some());
+        assert!(doubt("teacher", 15.1, 10).is_none() && doubt("teacher", 0.2, 1000).is_none());
     }
 }
