@@ -12,6 +12,7 @@ use smalti_learn::batch::{IMAGENET, Views, plain_batch};
 use smalti_learn::checkpoint;
 use smalti_learn::distort::Distort;
 use smalti_learn::engine::{Engine, Precision};
+use smalti_learn::growth::Growth;
 use smalti_learn::labels::Labels;
 use smalti_learn::mix::Mix;
 use smalti_learn::nets::{Mode, Network, Shape};
@@ -83,6 +84,7 @@ fn run(net: &Network, store: &ImageStore, batch: u32, steps: u64, engine: &Engin
         batch,
         length: Length::ImagesSeen(steps * u64::from(batch)),
         views: Views { augment: Augment::Standard, range: CropRange::default(), distort: Distort::None, seed: 1 },
+        growth: Growth::None,
         mix: Mix::None,
         normalise: IMAGENET,
         statistics: StatisticsUpdate::Once,

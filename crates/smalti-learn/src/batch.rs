@@ -68,7 +68,7 @@ pub struct Item {
     pub epoch: u32,
 }
 
-/// What a step sees: images [B, 3, S, S] of the engine's kind in channels-last storage.
+/// What a step sees: images [B, 3, side, side] of the engine's kind in channels-last storage.
 ///
 /// # Errors
 /// When a spooled image cannot be read back.
@@ -84,7 +84,7 @@ pub(crate) fn viewed_batch(
         .zip(&sight.views)
         .map(|(item, &view)| Look { index: item.index, view: Some(view) })
         .collect();
-    fill(store, &looks, normalise, engine)
+    fill(store, (&looks, sight.side), normalise, engine)
 }
 
 /// A batch of `indices` as stored: images [B, 3, S, S] of the engine's kind in channels-last storage.
@@ -93,7 +93,7 @@ pub(crate) fn viewed_batch(
 /// When a spooled image cannot be read back.
 pub fn plain_batch(store: &ImageStore, indices: &[u32], normalise: &Normalise, engine: &Engine) -> Result<Tensor> {
     let looks: Vec<Look> = indices.iter().map(|&index| Look { index, view: None }).collect();
-    fill(store, &looks, normalise, engine)
+    fill(store, (&looks, store.size()), normalise, engine)
 }
 
 /// Labels as an int64 tensor `[B]`.
@@ -102,14 +102,17 @@ pub fn label_tensor(labels: &[u32], device: Device) -> Tensor {
     Tensor::from_slice(&labels).to_device(device)
 }
 
-/// One image of a batch: a view of it, or the whole as it is.
+/// One image of a batch: a view of it, or the whole as it is, at the stored side.
 #[derive(Clone, Copy)]
 struct Look {
     index: u32,
     view: Option<View>,
 }
 
-fn fill(store: &ImageStore, looks: &[Look], normalise: &Normalise, engine: &Engine) -> Result<Tensor> {
+/// Looks that all have one side, in pixels.
+type Looks<'a> = (&'a [Look], u32);
+
+fn fill(store: &ImageStore, looks: Looks, normalise: &Normalise, engine: &Engine) -> Result<Tensor> {
     if engine.device != Device::Cpu {
         return on_device::fill(store, looks, normalise, engine);
     }
@@ -140,9 +143,12 @@ pub(crate) fn mix_in(batch: &Tensor, Mixed { partner, region, own }: &Mixed) -> 
     }
 }
 
-fn fill_with<T: Element + Copy + Send + Sync>(store: &ImageStore, looks: &[Look], table: &Table<T>) -> Result<Tensor> {
-    let side = store.size() as usize;
-    let each = side * side * 3;
+fn fill_with<T: Element + Copy + Send + Sync>(
+    store: &ImageStore,
+    (looks, side): Looks,
+    table: &Table<T>,
+) -> Result<Tensor> {
+    let each = side as usize * side as usize * 3;
     let mut batch = vec![T::ZERO; looks.len() * each];
     batch.par_chunks_mut(each).zip(looks).try_for_each_init(
         || vec![0u8; each],
@@ -155,9 +161,9 @@ fn fill_with<T: Element + Copy + Send + Sync>(store: &ImageStore, looks: &[Look]
                         0 => stored,
                         number => rearranged(&stored, store, number).into(),
                     };
-                    resized_crop_into(&stored, store.size(), store.size(), region, store.size(), pixels)?;
+                    resized_crop_into(&stored, store.size(), store.size(), region, side, pixels)?;
                     if flipped == Flip::Yes {
-                        mirror(pixels, side);
+                        mirror(pixels, side as usize);
                     }
                     spread(pixels, table, out);
                 }
@@ -165,9 +171,9 @@ fn fill_with<T: Element + Copy + Send + Sync>(store: &ImageStore, looks: &[Look]
             Ok::<_, crate::Error>(())
         },
     )?;
-    let side = side as i64;
+    let side = i64::from(side);
     let batch = Tensor::from_slice(&batch);
-    Ok(batch.reshape([looks.len() as i64, side, side, 3]).permute([0, 3, 1, 2])) // [B, 3, S, S], NHWC storage
+    Ok(batch.reshape([looks.len() as i64, side, side, 3]).permute([0, 3, 1, 2])) // [B, 3, side, side], NHWC storage
 }
 
 /// The image with the rows and columns of its tiles in another order.
@@ -275,7 +281,7 @@ mod tests {
         let views =
             |seed| Views { augment: Augment::Standard, range: CropRange::default(), distort: Distort::None, seed };
         let batch = |seed, items: &[Item]| {
-            let sight = Sight::draw(&store(), items.to_vec(), &views(seed), Mix::None, 0).expect("drawn");
+            let sight = Sight::draw(&store(), items.to_vec(), (&views(seed), 4), Mix::None, 0).expect("drawn");
             sight.images(&store(), &IMAGENET, &engine(Kind::Float)).expect("in memory")
         };
         let item = |index, epoch| Item { index, epoch };
@@ -290,7 +296,7 @@ mod tests {
         let plain = Sight::draw(
             &store(),
             vec![Item { index: 0, epoch: 0 }, Item { index: 1, epoch: 0 }],
-            &Views { augment: Augment::None, range: CropRange::default(), distort: Distort::None, seed: 0 },
+            (&Views { augment: Augment::None, range: CropRange::default(), distort: Distort::None, seed: 0 }, 4),
             Mix::None,
             0,
         )

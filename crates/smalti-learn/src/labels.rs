@@ -5,6 +5,7 @@ use crate::batch::{Item, Normalise, label_tensor};
 use crate::distort::Distort;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
+use crate::growth::Growth;
 use crate::mix::Mixed;
 use crate::schedule::{Order, Planned, Schedule};
 use crate::sight::Sight;
@@ -101,7 +102,8 @@ impl Labels<'_> {
     ) -> Result<Seen> {
         match self {
             Labels::Hard | Labels::Online { .. } => {
-                let sight = Sight::draw(store, order.items(step), &spec.views, spec.mix, step.number)?;
+                let side = spec.growth.side(store.size(), step.done);
+                let sight = Sight::draw(store, order.items(step), (&spec.views, side), spec.mix, step.number)?;
                 Ok(Seen { sight, stored: None })
             }
             Labels::Stored { replay, .. } => replay.step(step.number),
@@ -220,11 +222,11 @@ impl Replay {
         if self.drawn.is_some() && stored > 0 && (found.rows.len() as u32) < self.labels.header.batch {
             found = self.labels.step(stored - 1)?;
         }
-        Ok(seen_of(&found, self.labels.header.classes.len()))
+        Ok(seen_of(&found, &self.labels.header))
     }
 }
 
-fn seen_of(step: &LabelledStep, classes: usize) -> Seen {
+fn seen_of(step: &LabelledStep, header: &LabelHeader) -> Seen {
     let flip = |flipped| if flipped { Flip::Yes } else { Flip::No };
     let items = step.rows.iter().map(|row| Item { index: row.image, epoch: row.epoch }).collect();
     let views = step
@@ -238,9 +240,10 @@ fn seen_of(step: &LabelledStep, classes: usize) -> Seen {
         own: mixed.own,
     });
     let logits: Vec<f32> = step.logits.iter().map(|logit| logit.to_f32()).collect();
-    let logits = Tensor::from_slice(&logits).reshape([-1, classes as i64]);
-    // Distorted views are never stored.
-    Seen { sight: Sight { items, views, distort: (Distort::None, 0, 0), mixed }, stored: Some(logits) }
+    let logits = Tensor::from_slice(&logits).reshape([-1, header.classes.len() as i64]);
+    // Views that are distorted or grow are never stored.
+    let sight = Sight { items, views, distort: (Distort::None, 0, 0), mixed, side: header.size };
+    Seen { sight, stored: Some(logits) }
 }
 
 /// Writes what `teacher` says of the first `keep` steps of a training on `store`, a file per epoch; finished files of an earlier run stay.
@@ -248,7 +251,7 @@ fn seen_of(step: &LabelledStep, classes: usize) -> Seen {
 ///
 /// # Errors
 /// [`Error::Diverged`] for a logit that 16 bits cannot hold; [`Error::Input`] when the folder holds other or more labels, and for views that
-/// are distorted; what the store and the writing returned.
+/// are distorted or grow; what the store and the writing returned.
 pub fn record(
     teacher: &Teacher,
     store: &ImageStore,
@@ -257,9 +260,14 @@ pub fn record(
     engine: &Engine,
     progress: &dyn Fn(u64),
 ) -> Result<SoftLabels> {
-    if spec.views.distort != Distort::None {
+    let what = match (spec.views.distort, spec.growth) {
+        (Distort::None, Growth::None) => None,
+        (Distort::None, _) => Some("views that grow".to_owned()),
+        (distort, _) => Some(format!("views with `{}`", distort.name())),
+    };
+    if let Some(what) = what {
         return Err(Error::input(
-            format!("{}: views with `{}` cannot be stored", spec.stage, spec.views.distort.name()),
+            format!("{}: {what} cannot be stored", spec.stage),
             "choose a protocol without it, or a teacher that sees every batch",
         ));
     }
@@ -337,7 +345,7 @@ fn say(
     order: &mut Order,
     engine: &Engine,
 ) -> Result<LabelledStep> {
-    let sight = Sight::draw(store, order.items(step), &spec.views, spec.mix, step.number)?;
+    let sight = Sight::draw(store, order.items(step), (&spec.views, store.size()), spec.mix, step.number)?;
     let images = sight.images(store, &spec.normalise, engine)?;
     let said = teacher.says(&images, &spec.normalise).contiguous().to_device(tch::Device::Cpu);
     let mut logits = vec![0f32; said.numel()];

@@ -45,7 +45,7 @@ pub fn observe(
     let all: Vec<Item> =
         (0..passes).flat_map(|epoch| (0..store.len() as u32).map(move |index| Item { index, epoch })).collect();
     for items in all.chunks(at_once(store.size())) {
-        let sight = Sight::draw(store, items.to_vec(), views, Mix::None, 0)?;
+        let sight = Sight::draw(store, items.to_vec(), (views, store.size()), Mix::None, 0)?;
         let labels = label_tensor(&sight.labels(store), engine.device);
         let log = observer.says(&sight.images(store, normalise, engine)?, normalise).log_softmax(-1, Kind::Float);
         entropy -= (log.exp() * &log).sum(Kind::Double).double_value(&[]);

@@ -6,6 +6,7 @@ pub use by_set::{Batch, Constants, Crop, Duration, ManyClasses};
 
 use crate::augment::Augment;
 use crate::distort::Distort;
+use crate::growth::Growth;
 use crate::labels::{LabelKind, SoftLoss};
 use crate::mix::Mix;
 use crate::optim::OptimiserSpec;
@@ -40,6 +41,8 @@ pub struct Protocol {
     pub augment: Augment,
     /// RandomResizedCrop's range.
     pub crop: Crop,
+    /// The side of a view.
+    pub growth: Growth,
     /// What happens to a view then.
     pub distort: Distort,
     /// Whether the images of a step are mixed.
@@ -74,6 +77,7 @@ const HARD: Protocol = Protocol {
     length: Duration::Fixed(Length::Epochs(300)),
     augment: Augment::Constrained,
     crop: WHOLE_RANGE,
+    growth: Growth::None,
     distort: Distort::None,
     mix: Mix::None,
     constants: Constants::ImageNet,
@@ -90,6 +94,23 @@ const SMALL: Protocol = Protocol {
     paper: "this project; every row of a table sees the same number of images",
     batch: Batch::Fixed(50),
     length: Duration::Fixed(Length::ImagesSeen(30_000)),
+    fit: Fit::Whole,
+    ..HARD
+};
+
+/// For whole sets.
+const FAST: Protocol = Protocol {
+    name: "fast",
+    about: "whole sets in few epochs, by what the speed records of CIFAR-10 do: Muon, a learning rate that falls with every step, both sides of each image in \
+            turn; --student airbench is their network",
+    paper: "arXiv 2404.00498; the length of steps is this project's",
+    optimiser: OptimiserSpec::Muon { learning_rate: 0.01, momentum: 0.9, weight_decay: 0.01 },
+    rate: Rate::Linear,
+    batch: Batch::Fixed(128),
+    length: Duration::Fixed(Length::SmoothEpochs(8)),
+    augment: Augment::None,
+    distort: Distort::Alternating,
+    constants: Constants::BySet,
     fit: Fit::Whole,
     ..HARD
 };
@@ -145,20 +166,13 @@ pub const PROTOCOLS: &[Protocol] = &[
         fit: Fit::Whole,
         ..HARD
     },
+    FAST,
     Protocol {
-        name: "fast",
-        about: "whole sets in few epochs, by what the speed records of CIFAR-10 do: Muon, a learning rate that falls with every step, both sides of each image in \
-                turn; --student airbench is their network",
-        paper: "arXiv 2404.00498; the length of steps is this project's",
-        optimiser: OptimiserSpec::Muon { learning_rate: 0.01, momentum: 0.9, weight_decay: 0.01 },
-        rate: Rate::Linear,
-        batch: Batch::Fixed(128),
-        length: Duration::Fixed(Length::SmoothEpochs(8)),
-        augment: Augment::None,
-        distort: Distort::Alternating,
-        constants: Constants::BySet,
-        fit: Fit::Whole,
-        ..HARD
+        name: "fast-growing",
+        about: "`fast` with views that grow from half of the side to all of it over three quarters of the steps; for networks that pool over all places",
+        paper: "progressive resizing: fast.ai for DAWNBench (2018), arXiv 2104.00298",
+        growth: Growth::From { part: 0.5, until: 0.75 },
+        ..FAST
     },
     Protocol {
         name: "small-soft",

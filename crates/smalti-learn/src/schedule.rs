@@ -131,6 +131,8 @@ pub(crate) struct Planned {
     pub number: u64,
     pub first: u64,
     pub count: u32,
+    /// Part of all steps that lies before it.
+    pub done: f64,
     /// Factor on the peak learning rate.
     pub rate: f64,
     /// Whether the optimiser forgets what it saw before this step.
@@ -151,6 +153,7 @@ impl Schedule {
 
     pub fn step(&self, number: u64) -> Planned {
         let Schedule { images, batch, steps, .. } = *self;
+        let done = number as f64 / steps as f64;
         match self.length {
             Length::Epochs(epochs) | Length::SmoothEpochs(epochs) => {
                 let per_epoch = images.div_ceil(batch);
@@ -162,7 +165,7 @@ impl Schedule {
                     _ => self.rate.at(epoch, u64::from(epochs)),
                 };
                 let anew = from == 0 && self.rate.begins_anew(epoch, u64::from(epochs));
-                Planned { number, first: epoch * images + from, count, rate, anew, ends_epoch }
+                Planned { number, first: epoch * images + from, count, done, rate, anew, ends_epoch }
             }
             Length::ImagesSeen(_) => {
                 let (first, end) = (number * batch, (number + 1) * batch);
@@ -170,7 +173,7 @@ impl Schedule {
                 let ends_epoch = (end / images > first / images).then(|| (end / images - 1) as u32);
                 let rate = self.rate.at(number, steps);
                 let anew = self.rate.begins_anew(number, steps);
-                Planned { number, first, count: batch as u32, rate, anew, ends_epoch }
+                Planned { number, first, count: batch as u32, done, rate, anew, ends_epoch }
             }
         }
     }

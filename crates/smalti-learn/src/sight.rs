@@ -21,21 +21,29 @@ pub struct Sight {
     pub distort: (Distort, u64, u64),
     /// How they are mixed, where they are.
     pub mixed: Option<Mixed>,
+    /// Side of the views in pixels.
+    pub side: u32,
 }
 
 impl Sight {
-    /// Draws views, keyed by (seed, epoch, image), and mixing, keyed by (seed, step): threads and batch size never change a view.
+    /// Draws views of `side` px, keyed by (seed, epoch, image), and mixing, keyed by (seed, step): threads and batch size never change a view.
     ///
     /// # Errors
     /// For a mixing that is no distribution.
-    pub fn draw(store: &ImageStore, items: Vec<Item>, views: &Views, mix: Mix, step: u64) -> Result<Sight> {
+    pub fn draw(
+        store: &ImageStore,
+        items: Vec<Item>,
+        (views, side): (&Views, u32),
+        mix: Mix,
+        step: u64,
+    ) -> Result<Sight> {
         let view = |item: &Item| {
             let mut stream = Stream::new(views.seed, Stage::Augment, item.epoch, u64::from(item.index));
             draw(views.augment, store.size(), store.tiles(), &views.range, &mut stream)
         };
         let seen = items.iter().map(view).collect();
-        let mixed = mix::draw(mix, store.size(), items.len() as u32, views.seed, step)?;
-        Ok(Sight { items, views: seen, distort: (views.distort, views.seed, step), mixed })
+        let mixed = mix::draw(mix, side, items.len() as u32, views.seed, step)?;
+        Ok(Sight { items, views: seen, distort: (views.distort, views.seed, step), mixed, side })
     }
 
     /// The labels of the images in the store.
@@ -43,7 +51,7 @@ impl Sight {
         self.items.iter().map(|item| store.label(item.index)).collect()
     }
 
-    /// The images as the network sees them: [B, 3, S, S] of the engine's kind in channels-last storage.
+    /// The images as the network sees them: [B, 3, side, side] of the engine's kind in channels-last storage.
     ///
     /// # Errors
     /// When a spooled image cannot be read back.

@@ -4,6 +4,7 @@ use crate::augment::Augment;
 use crate::batch::{Item, Normalise, Views};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
+use crate::growth::Growth;
 use crate::labels::Labels;
 use crate::mix::Mix;
 use crate::nets::{Mode, Network, Output};
@@ -27,6 +28,8 @@ pub struct TrainSpec {
     pub length: Length,
     /// How images are looked at.
     pub views: Views,
+    /// The side of the views.
+    pub growth: Growth,
     /// Whether the images of a step are mixed.
     pub mix: Mix,
     /// Constants of the input.
@@ -113,6 +116,7 @@ pub fn train(
     check(store, spec)?;
     network.check_fits(store, &spec.stage)?;
     network.look_first(store, &spec.normalise, engine)?;
+    spec.growth.check(network, store.size(), engine)?;
     let images = store.len() as u32;
     let schedule = spec.schedule(images);
     let mut order = Order::new(spec.seed, images);

@@ -11,6 +11,7 @@ use smalti_learn::augment::Augment;
 use smalti_learn::batch::{IMAGENET, Normalise, Views, plain_batch};
 use smalti_learn::distort::Distort;
 use smalti_learn::engine::{Engine, Precision};
+use smalti_learn::growth::Growth;
 use smalti_learn::labels::{Labels, Replay, SoftLoss, record};
 use smalti_learn::mix::Mix;
 use smalti_learn::nets::{Network, Shape};
@@ -49,6 +50,7 @@ fn spec(length: Length, mix: Mix, augment: Augment, batch: u32) -> TrainSpec {
         batch,
         length,
         views: Views { augment, range: CropRange::default(), distort: Distort::None, seed: 5 },
+        growth: Growth::None,
         mix,
         normalise: IMAGENET,
         statistics: StatisticsUpdate::Once,

@@ -6,6 +6,7 @@ use smalti_data::Rgb;
 use smalti_data::crop::CropRange;
 use smalti_data::mosaic::Layout;
 use smalti_data::random::{Stage, Stream};
+use smalti_data::resize::resize;
 use smalti_data::store::ImageStore;
 use smalti_data::tables::features::path_in;
 use smalti_data::tables::{FeatureFile, column, read_table};
@@ -14,6 +15,7 @@ use smalti_learn::augment::Augment;
 use smalti_learn::batch::{IMAGENET, Views};
 use smalti_learn::distort::Distort;
 use smalti_learn::engine::{Engine, Precision};
+use smalti_learn::growth::Growth;
 use smalti_learn::labels::Labels;
 use smalti_learn::mix::Mix;
 use smalti_learn::nets::{Network, Shape};
@@ -60,6 +62,7 @@ fn spec(seed: u64) -> TrainSpec {
         batch: 10,
         length: Length::ImagesSeen(600),
         views: Views { augment: Augment::Constrained, range: CropRange::default(), distort: Distort::None, seed },
+        growth: Growth::None,
         mix: Mix::None,
         normalise: IMAGENET,
         statistics: StatisticsUpdate::Once,
@@ -113,6 +116,29 @@ fn what_does_not_fit_is_said_before_the_training() {
         student::Task { network: "convnet-5", classes: 3, train: &train, test: &test, spec: &spec(1), checks: None };
     let error = student::run(&deep, &mut Labels::Hard, &engine(Precision::F32), &|_| ()).err();
     assert!(error.expect("five halvings of 16 px").to_string().contains("no network `convnet-5` for 16 px"));
+}
+
+/// The images of half the side come first; a network with a head of one size is told so before the first step.
+#[test]
+fn views_can_grow_for_a_network_that_pools_over_all_places() {
+    let larger = |pictures: Vec<(Rgb, u32)>| {
+        let pictures = pictures.into_iter().map(|(picture, label)| (resize(&picture, 32, 32).expect("valid"), label));
+        ImageStore::from_images(&pictures.collect::<Vec<_>>(), &Layout { grid: 1, size: 32 })
+    };
+    let (train, test) = (larger(pictures(20, 1)), larger(pictures(30, 2)));
+    let engine = engine(Precision::F32);
+    let run = |network: &str, growth| {
+        let spec = TrainSpec { growth, length: Length::ImagesSeen(300), ..spec(1) };
+        let task = student::Task { network, classes: 3, train: &train, test: &test, spec: &spec, checks: None };
+        student::run(&task, &mut Labels::Hard, &engine, &|_| ()).map(|(result, _)| result)
+    };
+    let growth = Growth::From { part: 0.5, until: 0.5 };
+    let [grown, again] = [(); 2].map(|()| run("airbench/8", growth).expect("trained"));
+    assert!(grown.top1_percent > 60.0, "{grown:?}");
+    assert_eq!(grown.history.curve, again.history.curve);
+    assert_ne!(grown.history.curve, run("airbench/8", Growth::None).expect("trained").history.curve);
+    let error = run("convnet-2/8", growth).expect_err("its head sees 8 x 8 places");
+    assert!(error.to_string().contains("cannot see views of 16 px") && error.hint().is_some(), "{error}");
 }
 
 /// 600 images of 16 px are two forward passes: none is lost or counted twice between them.

@@ -187,6 +187,7 @@ impl ProxySettings {
             batch: self.batch,
             length,
             views,
+            growth: protocol.growth,
             mix: protocol.mix,
             normalise: protocol.constants.of(classes, self.size),
             statistics: protocol.statistics,

@@ -14,6 +14,7 @@ use smalti_learn::augment::{AUGMENTS, Augment};
 use smalti_learn::batch::Views;
 use smalti_learn::distort::{DISTORTS, Distort};
 use smalti_learn::engine::Engine;
+use smalti_learn::growth::Growth;
 use smalti_learn::labels::{LabelKind, Labels};
 use smalti_learn::mix::{MIXES, Mix};
 use smalti_learn::nets::{Network, full_name};
@@ -72,6 +73,9 @@ pub struct Training {
     pub augment: Augment,
     /// Range of the crops.
     pub crop: Crop,
+    /// The side of a view.
+    #[serde(default, skip_serializing_if = "Growth::is_none")]
+    pub growth: Growth,
     /// What happens to a view then.
     pub distort: Distort,
     /// Whether the images of a step are mixed.
@@ -190,6 +194,7 @@ impl TrainingRecipe {
             length,
             augment,
             crop,
+            growth: protocol.growth,
             distort,
             mix,
             constants: protocol.constants,
@@ -217,6 +222,7 @@ impl Training {
             batch: self.batch_of(set),
             length: self.length.of(set.images, set.classes),
             views: Views { augment: self.augment, range: self.crop.of(set.grid), distort: self.distort, seed },
+            growth: self.growth,
             mix: self.mix,
             normalise: self.constants.of(set.classes, set.size),
             statistics: self.statistics,

@@ -12,7 +12,8 @@ use smalti_learn::train::StatisticsUpdate;
 impl Training {
     fn describe_crops(&self) -> String {
         let crops = if self.augment == Augment::None { "no crop".to_owned() } else { self.crop.describe() };
-        format!("{}, {crops}", self.augment.name())
+        let growth = if self.growth.is_none() { String::new() } else { format!(", {}", self.growth.describe()) };
+        format!("{}, {crops}{growth}", self.augment.name())
     }
 
     /// How the views of a step are drawn, in words.
