@@ -14,7 +14,7 @@ const MOST_THREADS: usize = 1024;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
-    /// bf16 on a GPU and where the processor multiplies it natively, else fp32.
+    /// bf16 on a GPU (made for Ampere and newer) and where the processor multiplies it natively, else fp32.
     #[default]
     Auto,
     /// 32-bit throughout, but that cuDNN's convolutions on a GPU may round what they multiply to TF32.
@@ -60,7 +60,8 @@ impl Engine {
         Engine::start(Machine { device: Device::Cpu, precision, threads })
     }
 
-    /// Prepares libtorch and the allocator; to be called before the first tensor.
+    /// Prepares libtorch and the allocator; to be called before the first tensor. A GPU has to be asked for before the processor computes
+    /// anything: libtorch looks for its CUDA half once.
     ///
     /// # Errors
     /// [`Error::Input`] when bf16 is asked for on a processor that would only emulate it, for an absurd number of threads, or for a GPU
@@ -72,8 +73,12 @@ impl Engine {
                 "use --threads 0 for all cores",
             ));
         }
-        if let Device::Cuda(index) = device {
-            cuda::ready(index)?;
+        match device {
+            Device::Cpu => {}
+            Device::Cuda(index) => cuda::ready(index)?,
+            Device::Mps | Device::Vulkan => {
+                return Err(Error::input(format!("no network computes on {device:?} here"), "use cpu, cuda or cuda:N"));
+            }
         }
         let kind = match (precision, device.is_cuda() || native_bf16()) {
             (Precision::F32, _) | (Precision::Auto, false) => Kind::Float,

@@ -84,7 +84,10 @@ pub fn guard<T>(stage: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
         }));
     });
     GUARDED.with(|depth| depth.set(depth.get() + 1));
-    let outcome = panic::catch_unwind(AssertUnwindSafe(work));
+    // A panic leaves `tch::no_grad` with gradients off; what is remembered here is set back on the way out.
+    let remembered = tch::no_grad_guard();
+    let outcome = panic::catch_unwind(AssertUnwindSafe(|| tch::with_grad(work)));
+    drop(remembered);
     GUARDED.with(|depth| depth.set(depth.get() - 1));
     outcome.unwrap_or_else(|payload| {
         let text = payload
@@ -107,6 +110,21 @@ fn first_sentence(text: &str) -> String {
 mod tests {
     use super::*;
     use tch::{Kind, Tensor};
+
+    /// Whether a product of a parameter would have a gradient.
+    fn follows_gradients() -> bool {
+        let param = Tensor::ones([1], (Kind::Float, tch::Device::Cpu)).set_requires_grad(true);
+        (&param * 2.0).requires_grad()
+    }
+
+    #[test]
+    fn a_panic_without_gradients_does_not_leave_the_next_unit_without_them() {
+        let stopped = guard::<()>("a pass", || tch::no_grad(|| panic!("in the middle")));
+        assert!(stopped.is_err() && follows_gradients());
+        let _off = tch::no_grad_guard();
+        assert!(guard("a training", || Ok(follows_gradients())).expect("no panic"));
+        assert!(!follows_gradients(), "outside, it is as it was");
+    }
 
     #[test]
     fn a_panic_in_libtorch_becomes_an_error_that_names_the_stage() {

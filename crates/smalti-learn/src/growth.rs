@@ -70,9 +70,12 @@ impl Growth {
             tch::no_grad(|| network.forward(&crate::nets::channels_last(&images), Mode::Eval));
             Ok(())
         };
-        guard("a small view", looks).map_err(|_| {
+        guard("a small view", looks).map_err(|cause| {
             Error::input(
-                format!("{} was built for {full} px and cannot see views of {side} px, with which this training begins", network.name),
+                format!(
+                    "{} was built for {full} px and cannot see views of {side} px, with which this training begins: {cause}",
+                    network.name
+                ),
                 "choose a network that pools over all places (airbench, resnet18), larger images, or a protocol whose views do not grow",
             )
         })

@@ -139,6 +139,8 @@ fn views_can_grow_for_a_network_that_pools_over_all_places() {
     assert_ne!(grown.history.curve, run("airbench/8", Growth::None).expect("trained").history.curve);
     let error = run("convnet-2/8", growth).expect_err("its head sees 8 x 8 places");
     assert!(error.to_string().contains("cannot see views of 16 px") && error.hint().is_some(), "{error}");
+    // The refusal leaves nothing behind.
+    assert_eq!(run("airbench/8", growth).expect("trained").history.curve, grown.history.curve);
 }
 
 /// 600 images of 16 px are two forward passes: none is lost or counted twice between them.

@@ -200,7 +200,7 @@ fn hardness_of(candidates: &Candidates, scores: &Scores) -> Result<Vec<f32>> {
     if let (missing, Some(first)) = broken(&|row| !known[row]) {
         return Err(Error::input(
             format!("{missing} of {total} training images have no score by `{metric}`, the first is `{first}`"),
-            "scores belong to one source and one hold-out: compute them again, or give the --holdout and --seed that they were made with",
+            "scores belong to one source and one hold-out: compute them again, give the --holdout and --seed that they were made with, or a table with a row for every sample",
         ));
     }
     if let (count, Some(first)) = broken(&|row| values[row].is_nan()) {

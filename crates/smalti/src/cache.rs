@@ -6,7 +6,7 @@
 //! ```
 //!
 //! CACHE is $SMALTI_CACHE, else smalti/ in the user's folder for caches; `SMALTI_CACHE=off` turns it off. The key of what was
-//! trained holds the build, the processor, the number format and the threads, since training repeats its bits on those alone.
+//! trained holds the build, the processor, the number format and the threads, since training repeats its bits on those alone; and the GPU, where it need not.
 
 use crate::error::failure;
 use crate::ui::Ui;

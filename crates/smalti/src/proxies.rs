@@ -101,6 +101,7 @@ impl ProxyRecipe {
         let protocol = known(self.protocol.as_deref().unwrap_or(if made_for_few { FAST } else { STANDARD }))?;
         let network = match protocol.name {
             FAST => "airbench/32",
+            _ if !protocol.growth.is_none() => "airbench/32",
             _ if size < LARGEST_SIZE => "convnet-3/64",
             _ => "convnet-4/64",
         };
@@ -235,6 +236,8 @@ mod tests {
         let by_protocol = ProxyRecipe { protocol: Some("fast".into()), epochs: Some(3), ..ProxyRecipe::default() };
         let settled = by_protocol.settle(64).expect("settled");
         assert_eq!((settled.network.as_str(), settled.epochs), ("airbench/32", 3));
+        let growing = ProxyRecipe { protocol: Some("fast-growing".into()), ..ProxyRecipe::default() };
+        assert_eq!(growing.settle(64).expect("settled").network, "airbench/32");
     }
 
     #[test]

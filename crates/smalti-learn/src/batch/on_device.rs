@@ -4,7 +4,7 @@
 //! Resizing is linear in the pixels of a row, so that every view of a batch is a product with a matrix of its own: the triangle filter of
 //! [`smalti_data::resize`], which widens when shrinking, over the columns of its box; then the same over its rows. Coefficients are rounded to
 //! the 16-bit integers that they are there, so that sums are whole numbers below 2^24, which fp32 holds: levels are the same to the byte, unless a view
-//! shrinks its box more than four times.
+//! shrinks its box more than four times, or an environment variable has fp32 products rounded to TF32 on a GPU.
 
 use super::{Look, Looks, Normalise, rearranged};
 use crate::augment::{Flip, View};
@@ -13,6 +13,7 @@ use crate::error::Result;
 use rayon::prelude::*;
 use smalti_data::PixelBox;
 use smalti_data::store::ImageStore;
+use tch::kind::Element;
 use tch::{Device, Kind, Tensor};
 
 /// Images [B, 3, side, side] of the engine's kind in channels-last storage, on the engine's device.
@@ -20,7 +21,8 @@ pub(super) fn fill(store: &ImageStore, (looks, side): Looks, normalise: &Normali
     let stored = i64::from(store.size());
     let bytes = sent(&gathered(store, looks)?, engine.device).reshape([looks.len() as i64, stored, stored, 3]);
     let views: Vec<View> = looks.iter().map(|look| look.view.unwrap_or(whole(store.size()))).collect();
-    let levels = match looks.iter().all(|look| look.view.is_none()) {
+    let untouched = |view: &View| (view.region, view.flipped, side) == (whole(side).region, Flip::No, store.size());
+    let levels = match views.iter().all(untouched) {
         true => bytes.to_kind(Kind::Float).permute([0, 3, 1, 2]),
         false => resized(&bytes.permute([0, 3, 1, 2]).to_kind(Kind::Float).contiguous(), &views, i64::from(side)),
     };
@@ -44,12 +46,13 @@ fn gathered(store: &ImageStore, looks: &[Look]) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Bytes on the device. On a GPU they leave from pinned memory, so that the processor goes on while they travel.
-fn sent(bytes: &[u8], device: Device) -> Tensor {
-    let here = Tensor::from_slice(bytes);
+/// Numbers on the device. To a GPU they leave from pinned memory, so that the processor goes on while they travel.
+fn sent<T: Element>(numbers: &[T], device: Device) -> Tensor {
+    let here = Tensor::from_slice(numbers);
     match device {
-        Device::Cuda(_) => here.pin_memory(device).to_device_(device, Kind::Uint8, true, false),
-        _ => here,
+        Device::Cpu => here,
+        // `pin_memory` itself warns of its argument, which tch always gives.
+        _ => here.internal_pin_memory(device).to_device_(device, here.kind(), true, false),
     }
 }
 
@@ -81,6 +84,16 @@ struct Span {
     flipped: Flip,
 }
 
+impl Span {
+    /// First pixel, the one after the last, old pixels for each of `new` ones, the middle of the first new one in new pixels, and the way to
+    /// the next: a mirrored view counts its new pixels from the other end.
+    fn numbers(&self, new: f64) -> [f64; 5] {
+        let (start, step) = if self.flipped == Flip::Yes { (new - 0.5, -1.0) } else { (0.5, 1.0) };
+        let (first, count) = (f64::from(self.first), f64::from(self.count));
+        [first, first + count, count / new, start, step]
+    }
+}
+
 /// What each of the old pixels of an axis gives to each of the new ones.
 struct Coefficients {
     /// Whole numbers, [B, 1, new, old].
@@ -107,18 +120,10 @@ impl Coefficients {
 
 /// The triangle filter over an axis: [B, new, old] in fp64, rows that sum to 1.
 fn weights(spans: &[Span], (old, new): (i64, i64), device: Device) -> Tensor {
-    let of = |number: fn(&Span, f64) -> f64| {
-        let numbers: Vec<f64> = spans.iter().map(|span| number(span, new as f64)).collect();
-        Tensor::from_slice(&numbers).to_device(device).reshape([-1, 1, 1])
-    };
+    let numbers: Vec<f64> = spans.iter().flat_map(|span| span.numbers(new as f64)).collect();
+    let numbers = sent(&numbers, device).reshape([-1, 5, 1, 1]);
+    let [first, end, scale, start, step] = [0, 1, 2, 3, 4].map(|number| numbers.select(1, number)); // [B, 1, 1]
     let at = |count: i64| Tensor::arange(count, (Kind::Double, device));
-    let scale = of(|span, new| f64::from(span.count) / new);
-    let (first, end) = (of(|span, _| f64::from(span.first)), of(|span, _| f64::from(span.first + span.count)));
-    // A mirrored view counts its new pixels from the other end.
-    let (start, step) = (
-        of(|span, new| if span.flipped == Flip::Yes { new - 0.5 } else { 0.5 }),
-        of(|span, _| if span.flipped == Flip::Yes { -1.0 } else { 1.0 }),
-    );
     let centre = &first + (at(new).unsqueeze(1) * step + start) * &scale; // [B, new, 1]
     let old = at(old);
     let distance = (&old + 0.5 - centre) / scale.clamp_min(1.0);

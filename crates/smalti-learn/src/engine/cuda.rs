@@ -16,7 +16,7 @@ pub(super) fn ready(index: usize) -> Result<()> {
     if let Err(cause) = LOADED.get_or_init(load) {
         return Err(Error::input(
             format!("libtorch's CUDA library cannot be loaded: {cause}"),
-            "`make setup-full` fetches what GPUs need; or use --device cpu",
+            "`make setup-full` fetches what GPUs need, or build with LIBTORCH naming a libtorch with CUDA; or use --device cpu",
         ));
     }
     found(index, usize::try_from(tch::Cuda::device_count()).unwrap_or(0))

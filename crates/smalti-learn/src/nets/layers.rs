@@ -135,6 +135,11 @@ impl Norm {
                 );
                 x.batch_norm(scale, shift, Some(mean), Some(variance), train, MOMENTUM, EPSILON, false)
             }
+            // CUDA's kernel wants all in one kind, and returns what is not channels-last.
+            Statistics::Instance { channels } if x.device() != Device::Cpu => {
+                let y = x.to_kind(Kind::Float).group_norm(*channels, scale, shift, EPSILON, false);
+                channels_last(&y.to_kind(x.kind()))
+            }
             Statistics::Instance { channels } => x.group_norm(*channels, scale, shift, EPSILON, false),
         }
     }

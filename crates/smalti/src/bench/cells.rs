@@ -93,7 +93,7 @@ pub struct Cell {
     pub history: History,
     /// Version and commit of the program.
     pub program: String,
-    /// Processor, threads and number format.
+    /// Processor, GPU where one computed, threads and number format.
     pub machine: String,
 }
 

@@ -121,7 +121,8 @@ pub fn forecast(plan: &Plan, out: &Path, engine: &Engine, ui: &Ui) -> Result<For
             images_per_second: rate(training, plan.recipe.size, classes, engine)?,
         });
     }
-    let machine = format!("{}, {} threads", engine.precision_name(), engine.threads);
+    let gpu = engine.gpu().map_or_else(String::new, |gpu| format!("{gpu}, "));
+    let machine = format!("{gpu}{}, {} threads", engine.precision_name(), engine.threads);
     let makings = makings(plan, out, (classes, images), engine, ui)?;
     Ok(Forecasts { students, makings, proxies: proxies(plan, (classes, images), engine, ui)?, machine })
 }

@@ -54,7 +54,7 @@ pub struct Machine {
     /// Where networks compute: cpu, cuda or cuda:N (written for NVIDIA GPUs, but not yet run on one)
     #[arg(long, default_value = "cpu", value_name = "WHERE", value_parser = device)]
     pub device: Device,
-    /// Number format of convolutions: auto takes bf16 where the processor multiplies it, and on a GPU
+    /// Number format of convolutions: auto takes bf16 where the processor multiplies it, and on a GPU (Ampere or newer)
     #[arg(long, value_enum, default_value = "auto")]
     pub precision: PrecisionName,
     /// Threads; 0 takes all cores
