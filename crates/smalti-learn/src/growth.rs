@@ -45,12 +45,12 @@ impl Growth {
         }
     }
 
-    /// In words.
-    pub fn describe(self) -> String {
+    /// In words, where there is any.
+    pub fn describe(self) -> Option<String> {
         match self {
-            Growth::None => "at full size".to_owned(),
+            Growth::None => None,
             Growth::From { part, until } => {
-                format!("from {part} of the side to all of it over the first {:.0} % of the steps", 100.0 * until)
+                Some(format!("from {part} of the side to all of it over the first {:.0} % of the steps", 100.0 * until))
             }
         }
     }

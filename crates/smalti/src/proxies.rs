@@ -100,8 +100,8 @@ impl ProxyRecipe {
         let made_for_few = self.network.as_deref().is_some_and(|network| network.starts_with("airbench"));
         let protocol = known(self.protocol.as_deref().unwrap_or(if made_for_few { FAST } else { STANDARD }))?;
         let network = match protocol.name {
-            FAST => "airbench/32",
-            _ if !protocol.growth.is_none() => "airbench/32",
+            // Views that grow need a network that pools over all places.
+            name if name == FAST || !protocol.growth.is_none() => "airbench/32",
             _ if size < LARGEST_SIZE => "convnet-3/64",
             _ => "convnet-4/64",
         };

@@ -12,7 +12,7 @@ use smalti_learn::train::StatisticsUpdate;
 impl Training {
     fn describe_crops(&self) -> String {
         let crops = if self.augment == Augment::None { "no crop".to_owned() } else { self.crop.describe() };
-        let growth = if self.growth.is_none() { String::new() } else { format!(", {}", self.growth.describe()) };
+        let growth = self.growth.describe().map_or_else(String::new, |words| format!(", {words}"));
         format!("{}, {crops}{growth}", self.augment.name())
     }
 
