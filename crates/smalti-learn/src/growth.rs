@@ -45,6 +45,13 @@ impl Growth {
         }
     }
 
+    /// Pixels of a view in the mean over all steps, as a part of those of a full one.
+    pub fn area(self, full: u32) -> f64 {
+        const MOMENTS: u32 = 1000;
+        let part = |moment: u32| f64::from(self.side(full, f64::from(moment) / f64::from(MOMENTS))) / f64::from(full);
+        (0..MOMENTS).map(|moment| part(moment).powi(2)).sum::<f64>() / f64::from(MOMENTS)
+    }
+
     /// In words, where there is any.
     pub fn describe(self) -> Option<String> {
         match self {
@@ -59,7 +66,7 @@ impl Growth {
     ///
     /// # Errors
     /// [`Error::Input`] for a network with a head of one size, or for views too small for its poolings.
-    pub(crate) fn check(self, network: &Network, full: u32, engine: &Engine) -> Result<()> {
+    pub fn check(self, network: &Network, full: u32, engine: &Engine) -> Result<()> {
         let side = self.side(full, 0.0);
         if side == full {
             return Ok(());
@@ -97,6 +104,10 @@ mod tests {
         assert_eq!(Growth::From { part: 0.01, until: 1.0 }.side(100, 0.0), 8);
         assert_eq!(Growth::From { part: 0.9, until: 1.0 }.side(30, 0.9), 30, "no multiple of 8 beyond the full side");
         assert_eq!(Growth::None.side(30, 0.0), 30);
+        // 16 px for 3/16 of the steps, 24 px for 6/16, 32 px for 7/16.
+        let area = Growth::From { part: 0.5, until: 0.75 }.area(32);
+        assert!((area - (3.0 / 4.0 + 6.0 * 9.0 / 16.0 + 7.0) / 16.0).abs() < 1e-3, "{area}");
+        assert_eq!(Growth::None.area(30), 1.0);
     }
 
     #[test]

@@ -199,8 +199,6 @@ fn distilled_sets_are_rows_beside_the_others() {
     assert!(stderr.contains("is a cell of convnet-1 under small, not of convnet-1/4-bn under small"), "{stderr}");
 }
 
-/// Tiles and contents of a set made elsewhere are its own: RDED's crops follow its grid, test images in it are pointed out, and it cannot be
-/// exchanged under cells that were made with it.
 /// A network whose statistics cannot be matched is named before any other is trained, and before a proxy.
 #[test]
 fn a_backbone_without_batch_norms_is_refused_before_any_work() {
@@ -219,6 +217,22 @@ fn a_backbone_without_batch_norms_is_refused_before_any_work() {
     );
 }
 
+/// A teacher that cannot see the first of its growing views is named before a proxy is trained or a set is made.
+#[test]
+fn a_teacher_of_one_size_is_refused_growing_views_before_any_work() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let (recipe, out) = (prepare(dir.path()), dir.path().join("out"));
+    let grows = "protocol = \"squeeze-small-growing\", epochs = 1 }";
+    let text = RECIPE.replace("protocol = \"small\", images-seen = 60, batch = 20 }", grows);
+    assert_ne!(text, RECIPE);
+    std::fs::write(&recipe, text).expect("written");
+    let (_, stderr) = run(["bench", arg(&recipe), "--out", arg(&out)], 1);
+    assert!(stderr.contains("convnet-2/8 was built for 24 px and cannot see views of 16 px"), "{stderr}");
+    assert!(!out.join("cells").exists() && !out.join("work/sets").exists());
+}
+
+/// Tiles and contents of a set made elsewhere are its own: RDED's crops follow its grid, test images in it are pointed out, and it cannot be
+/// exchanged under cells that were made with it.
 #[test]
 fn a_foreign_set_brings_its_grid_and_stays_the_same() {
     let dir = tempfile::tempdir().expect("a temporary folder");

@@ -16,6 +16,7 @@ use smalti_data::source::{Source, SourceOptions};
 use smalti_data::store::ImageStore;
 use smalti_data::tables::Split;
 use smalti_learn::engine::Engine;
+use smalti_learn::growth::Growth;
 use smalti_learn::labels::{LabelKind, Labels};
 use smalti_learn::nets::{Network, Shape};
 use smalti_learn::schedule::Length;
@@ -179,6 +180,7 @@ pub(super) fn rate(training: &Training, size: u32, classes: usize, engine: &Engi
     let run = |steps: u64| -> Result<f64> {
         let mut spec = training.spec("warm-up", 0, facts);
         (spec.batch, spec.length) = (store.len() as u32, Length::ImagesSeen(steps * store.len() as u64));
+        spec.growth = Growth::None;
         let teacher = match training.labels {
             LabelKind::Hard => None,
             LabelKind::Soft(loss) => {
@@ -194,7 +196,8 @@ pub(super) fn rate(training: &Training, size: u32, classes: usize, engine: &Engi
         let (result, _) = student::run(&task, &mut labels, engine, &|_| ())?;
         Ok(result.history.seconds)
     };
-    Ok(steps_per_second(1, run)? * store.len() as f64)
+    // The time of a step goes with the pixels that it sees.
+    Ok(steps_per_second(1, run)? * store.len() as f64 / training.growth.area(size))
 }
 
 fn noise(images: usize, size: u32) -> ImageStore {

@@ -13,6 +13,7 @@
 //! ```
 
 pub mod cells;
+mod checks;
 mod evidence;
 pub mod forecast;
 pub mod lab;
@@ -46,7 +47,7 @@ pub fn run(plan: &Plan, out: &Path, machine: Machine, ui: &Ui) -> Result<Vec<Cel
         keep_recipe(&plan.recipe, out)?;
     }
     let mut lab = lab::Torch::open(plan, out, machine, ui)?;
-    lab.check_asked()?;
+    lab.check_networks()?;
     lab.complete_scores()?;
     let outcome = runner::run(plan, &mut lab, out, ui)?;
     let _alone = alone(out)?;

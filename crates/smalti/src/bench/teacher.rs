@@ -13,9 +13,7 @@ use smalti_data::files;
 use smalti_data::manifest::MANIFEST;
 use smalti_learn::checkpoint;
 use smalti_learn::labels::{LabelKind, Labels};
-use smalti_learn::nets::{Network, Shape};
-use smalti_learn::recover::check_norms;
-use std::collections::BTreeMap;
+use smalti_learn::student::StudentResult;
 use std::path::Path;
 
 /// Who says soft labels, or looks at distilled images.
@@ -188,26 +186,6 @@ impl Torch<'_> {
         })
     }
 
-    /// That those whom unfinished distilled rows ask have statistics to match, before anything else takes hours.
-    ///
-    /// # Errors
-    /// Naming the row and the network; when a checkpoint cannot be read.
-    pub fn check_asked(&self) -> Result<()> {
-        // Each network once: building a large one takes a moment.
-        let mut asked: BTreeMap<String, &str> = BTreeMap::new();
-        for job in cells::jobs(self.plan) {
-            let Origin::Distilled(distilling) = &job.row.origin else { continue };
-            if !distilling.method.moves_pixels() || job.finished(self.out)?.is_some() {
-                continue;
-            }
-            for (_, planned) in self.plan.teachers().take(distilling.teachers(self.plan)) {
-                asked.entry(planned.network()?).or_insert(&job.row.name);
-            }
-        }
-        let shape = Shape { classes: 2, size: self.plan.recipe.size };
-        asked.iter().try_for_each(|(name, row)| Ok(check_norms(&Network::new(name, shape, 0, &self.engine)?, row)?))
-    }
-
     fn checkpoint(&mut self, name: &str, planned: &PlannedTeacher) -> Result<TeacherFile> {
         match planned {
             PlannedTeacher::File(file) => {
@@ -261,9 +239,6 @@ impl Torch<'_> {
             let test = images.fitted(training.fit);
             let sets = (&all.train, test, classes.len());
             let (result, network) = train_one(name, training, sets, &mut Labels::Hard, 0, &engine, ui)?;
-            if let Some(doubt) = doubt(name, result.top1_percent, classes.len()) {
-                ui.warn(doubt);
-            }
             let report = serde_json::to_vec_pretty(&result)?;
             // The weights come last: with them the teacher is finished.
             files::write_bytes(&report_path, &report)?;
@@ -275,7 +250,20 @@ impl Torch<'_> {
             cache.keep(Kind::Teacher, &key, &about, &kept, ui);
             std::fs::remove_dir_all(&kept)?;
         }
+        self.say_doubt(name, &report_path)?;
         Ok(TeacherFile { path, ..TeacherFile::default() })
+    }
+
+    /// Warns of a network near chance whenever it is about to be asked, also by a process that did not train it.
+    fn say_doubt(&mut self, name: &str, report: &Path) -> Result<()> {
+        let ui = self.ui;
+        let classes = self.images()?.source.source.classes().len();
+        // A checkpoint that was carried here may lack its report.
+        if let Ok(report) = files::read(report) {
+            let result: StudentResult = serde_json::from_slice(&report)?;
+            doubt(name, result.top1_percent, classes).into_iter().for_each(|doubt| ui.warn(doubt));
+        }
+        Ok(())
     }
 
     /// The hash of everything that a teacher depends on.
