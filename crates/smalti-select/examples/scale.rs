@@ -151,7 +151,7 @@ fn compute_selection(count: u32, classes: u32, keep: u32, name: &str) -> Result<
         Evidence { scores: Some(Scores { metric: "generated", hard: HardEnd::High, rows: &scores }), features: None };
     let selection = select(&Candidates::of(&samples), evidence, &rule(name)?, &budget, 0)?;
     println!("seconds {:.3}", start.elapsed().as_secs_f64());
-    let kept = selection.rows.iter().filter(|row| row.kept);
+    let kept = selection.rows.iter().filter(|row| row.verdict.is_kept());
     println!("kept {}", kept.clone().count());
     println!("sum {}", kept.map(|row| u64::from(row.sample)).sum::<u64>());
     Ok(())

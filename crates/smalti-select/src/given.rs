@@ -4,7 +4,7 @@ use crate::budget::{Budget, Counted};
 use crate::candidate::Candidates;
 use crate::error::{Error, Result};
 use crate::rules::Balance;
-use smalti_data::tables::{Selected, Selection};
+use smalti_data::tables::{Selected, Selection, Verdict};
 
 /// Holds a selection made elsewhere to the budget: each class keeps its best ranks, exactly `budget.per_class` of them; under a global rule
 /// whatever was kept of it, in whole images.
@@ -23,7 +23,7 @@ pub fn from_given(
     let groups = candidates.by_class();
     let Selection { rows, mut reasons } = selection;
     let mut given = by_row(rows, candidates)?;
-    let kept = |row: &Option<Selected>| row.as_ref().is_some_and(|r| r.kept);
+    let kept = |row: &Option<Selected>| row.as_ref().is_some_and(|r| r.verdict.is_kept());
     let counts: Vec<usize> =
         groups.iter().map(|group| group.iter().filter(|&&row| kept(&given[row as usize])).count()).collect();
     let quotas = match balance {
@@ -40,25 +40,25 @@ pub fn from_given(
     for (class_id, (mut group, &quota)) in groups.into_iter().zip(&quotas).enumerate() {
         // Stable over the order in which ties break: kept, then not kept, then not mentioned.
         group.sort_by_key(|&row| match &given[row as usize] {
-            Some(row) => (!row.kept, row.rank_in_class, false),
+            Some(row) => (!row.verdict.is_kept(), row.rank_in_class, false),
             None => (true, u32::MAX, true),
         });
         for (rank, sample) in group.into_iter().enumerate() {
             let was = given[sample as usize].take();
             let within = (rank as u32) < quota;
+            let reason = match was.map(|row| row.verdict) {
+                None => silent,
+                Some(verdict) if verdict.is_kept() && !within => {
+                    let cut = format!("{}, cut to {quota}", reasons.get(verdict.reason()));
+                    reasons.number(&cut)
+                }
+                Some(verdict) => verdict.reason(),
+            };
             rows.push(Selected {
                 sample,
                 class_id: class_id as u32,
-                kept: within,
                 rank_in_class: rank as u32,
-                reason: match was {
-                    None => silent,
-                    Some(row) if row.kept && !within => {
-                        let cut = format!("{}, cut to {quota}", reasons.get(row.reason));
-                        reasons.number(&cut)
-                    }
-                    Some(row) => row.reason,
-                },
+                verdict: if within { Verdict::kept(reason) } else { Verdict::left(reason) },
             });
         }
     }
@@ -108,7 +108,8 @@ mod tests {
     use smalti_data::tables::Samples;
 
     fn row(sample: u32, class_id: u32, kept: bool, rank_in_class: u32) -> Selected {
-        Selected { sample, class_id, kept, rank_in_class, reason: 0 }
+        let verdict = if kept { Verdict::kept(0) } else { Verdict::left(0) };
+        Selected { sample, class_id, rank_in_class, verdict }
     }
 
     fn theirs(rows: Vec<Selected>) -> Selection {
@@ -133,9 +134,9 @@ mod tests {
         assert_eq!(held.kept_of(1), [7, 9]);
         assert_eq!(held.rows.len(), 10);
         let cut = held.rows.iter().find(|r| r.sample == 1).expect("a row per candidate");
-        assert_eq!((cut.kept, cut.rank_in_class, held.reason(cut)), (false, 2, "theirs, cut to 2"));
+        assert_eq!((cut.verdict.is_kept(), cut.rank_in_class, held.reason(cut)), (false, 2, "theirs, cut to 2"));
         let silent = held.rows.iter().find(|r| r.sample == 5).expect("a row per candidate");
-        assert_eq!((silent.kept, held.reason(silent)), (false, "not in the given selection"));
+        assert_eq!((silent.verdict.is_kept(), held.reason(silent)), (false, "not in the given selection"));
         for (class, size) in [(0, 6), (1, 4)] {
             let ranks: Vec<u32> = held.rows.iter().filter(|r| r.class_id == class).map(|r| r.rank_in_class).collect();
             assert_eq!(ranks, (0..size).collect::<Vec<_>>());

@@ -7,7 +7,7 @@ use smalti_data::tables::Selection;
 /// `classes` are left out; [`crate::select`] and [`crate::from_given`] make none.
 pub fn plan(selection: &Selection, classes: usize, layout: &Layout) -> Plan {
     let mut kept: Vec<Vec<(u32, u32)>> = vec![Vec::new(); classes];
-    for row in selection.rows.iter().filter(|r| r.kept) {
+    for row in selection.rows.iter().filter(|r| r.verdict.is_kept()) {
         if let Some(class) = kept.get_mut(row.class_id as usize) {
             class.push((row.rank_in_class, row.sample));
         }
@@ -32,7 +32,7 @@ pub fn plan(selection: &Selection, classes: usize, layout: &Layout) -> Plan {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use smalti_data::tables::Selected;
+    use smalti_data::tables::{Selected, Verdict};
 
     /// Class 0 keeps 8 samples, class 1 keeps 7, class 2 one; ranks run against the sample numbers.
     fn selection() -> Selection {
@@ -40,9 +40,8 @@ mod tests {
             (0..10).map(move |rank| Selected {
                 sample: class_id * 10 + 9 - rank,
                 class_id,
-                kept: rank < kept,
                 rank_in_class: rank,
-                reason: 0,
+                verdict: if rank < kept { Verdict::kept(0) } else { Verdict::left(0) },
             })
         };
         Selection { rows: of(2, 1).chain(of(0, 8)).chain(of(1, 7)).collect(), ..Selection::default() }

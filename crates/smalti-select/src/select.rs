@@ -8,7 +8,7 @@ use crate::metrics::{HardEnd, Metric};
 use crate::points::Points;
 use crate::rules::{Balance, Choice, Class};
 use rayon::prelude::*;
-use smalti_data::tables::{Reasons, Selected, Selection};
+use smalti_data::tables::{Reasons, Selected, Selection, Verdict};
 
 /// The scores that a rule decides by.
 #[derive(Debug, Clone, Copy)]
@@ -101,9 +101,8 @@ pub fn select(
         rows.extend((0..).zip(samples).map(|(rank_in_class, sample)| Selected {
             sample,
             class_id,
-            kept: rank_in_class < quota,
             rank_in_class,
-            reason,
+            verdict: if rank_in_class < quota { Verdict::kept(reason) } else { Verdict::left(reason) },
         }));
     }
     Ok(Selection { rows, reasons })

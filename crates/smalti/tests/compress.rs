@@ -94,7 +94,7 @@ fn scores_from_elsewhere_decide_and_their_direction_is_asked_for() {
     let samples = Samples::read(&dir.path().join("set.run/samples.parquet")).expect("samples");
     for class_id in 0..3 {
         let last = samples.usable(Split::Train).filter(|s| s.class_id == class_id).map(|s| s.sample).max();
-        let shown: Vec<u32> = kept.rows.iter().filter(|r| r.kept).map(|r| r.sample).collect();
+        let shown: Vec<u32> = kept.rows.iter().filter(|r| r.verdict.is_kept()).map(|r| r.sample).collect();
         assert!(shown.contains(&last.expect("a sample")), "the lowest score is the easiest");
     }
 }

@@ -3,7 +3,7 @@
 //! An image is named by its path inside the source (as in `samples.parquet`), by its content hash (32 hexadecimal digits), or by its row
 //! number. Blank lines and lines that begin with `#` are skipped. The order of the lines is the order of preference.
 
-use super::{ContentHash, Reasons, Samples, Selected, Selection, Split, Status};
+use super::{ContentHash, Reasons, Samples, Selected, Selection, Split, Status, Verdict};
 use crate::error::{Error, Result};
 use crate::files;
 use std::collections::{HashMap, HashSet};
@@ -19,7 +19,7 @@ pub fn is_list(path: &Path) -> bool {
 /// # Errors
 /// [`Error::Io`] with the path.
 pub fn write(path: &Path, selection: &Selection, samples: &Samples) -> Result<()> {
-    let mut kept: Vec<&Selected> = selection.rows.iter().filter(|row| row.kept).collect();
+    let mut kept: Vec<&Selected> = selection.rows.iter().filter(|row| row.verdict.is_kept()).collect();
     kept.sort_by_key(|row| (row.class_id, row.rank_in_class));
     let hash = |row: u32| samples.rows[row as usize].content_hash.to_string();
     let names: Vec<[String; 2]> =
@@ -64,9 +64,8 @@ pub fn read(path: &Path, samples: &Samples) -> Result<Selection> {
         rows.push(Selected {
             sample: row,
             class_id: sample.class_id,
-            kept: true,
             rank_in_class: rows.len() as u32,
-            reason,
+            verdict: Verdict::kept(reason),
         });
     }
     rows.sort_by_key(|row| (row.class_id, row.rank_in_class));

@@ -28,7 +28,7 @@ pub(crate) use paths::PathList;
 pub use paths::Paths;
 pub use samples::{Sample, Samples, Split, Status};
 pub use scores::Scored;
-pub use selection::{Reasons, Selected, Selection};
+pub use selection::{Reasons, Selected, Selection, Verdict};
 pub use sums::{SUMS, check};
 pub use trace::{Pass, TraceRow};
 

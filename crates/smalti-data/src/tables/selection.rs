@@ -8,19 +8,46 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-/// One candidate with the verdict, in 20 bytes: a large source has millions.
+/// One candidate with the verdict, in 16 bytes: a large source has millions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Selected {
     /// Row of the source.
     pub sample: u32,
     /// Class index.
     pub class_id: u32,
-    /// Whether it is part of the compressed set.
-    pub kept: bool,
     /// Place in its class under the rule, 0 first. Kept samples are those with the smallest ranks.
     pub rank_in_class: u32,
-    /// Number of the reason in [`Selection::reasons`].
-    pub reason: u32,
+    /// Whether it is part of the compressed set, and why.
+    pub verdict: Verdict,
+}
+
+/// Kept or left, with the number of the reason in [`Selection::reasons`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Verdict(u32);
+
+impl Verdict {
+    /// The highest bit says it; reasons are numbered below.
+    const KEPT: u32 = 1 << 31;
+
+    /// Part of the compressed set, for the reason with this number.
+    pub fn kept(reason: u32) -> Verdict {
+        Verdict(reason | Verdict::KEPT)
+    }
+
+    /// Not part of it.
+    pub fn left(reason: u32) -> Verdict {
+        Verdict(reason & !Verdict::KEPT)
+    }
+
+    /// Whether it is part of the compressed set.
+    pub fn is_kept(self) -> bool {
+        self.0 & Verdict::KEPT != 0
+    }
+
+    /// Number of the reason.
+    pub fn reason(self) -> u32 {
+        self.0 & !Verdict::KEPT
+    }
 }
 
 /// Why samples are kept or not, each sentence once.
@@ -60,12 +87,12 @@ pub struct Selection {
 impl Selection {
     /// Why a row is kept or not.
     pub fn reason(&self, row: &Selected) -> &str {
-        self.reasons.get(row.reason)
+        self.reasons.get(row.verdict.reason())
     }
 
     /// Kept samples of one class, best rank first.
     pub fn kept_of(&self, class_id: u32) -> Vec<u32> {
-        let mut kept: Vec<_> = self.rows.iter().filter(|r| r.kept && r.class_id == class_id).collect();
+        let mut kept: Vec<_> = self.rows.iter().filter(|r| r.verdict.is_kept() && r.class_id == class_id).collect();
         kept.sort_by_key(|r| r.rank_in_class);
         kept.iter().map(|r| r.sample).collect()
     }
@@ -86,7 +113,7 @@ impl Selection {
             vec![
                 Arc::new(UInt32Array::from_iter_values(rows.iter().map(|r| r.sample))),
                 Arc::new(UInt32Array::from_iter_values(rows.iter().map(|r| r.class_id))),
-                Arc::new(rows.iter().map(|r| Some(r.kept)).collect::<BooleanArray>()),
+                Arc::new(rows.iter().map(|r| Some(r.verdict.is_kept())).collect::<BooleanArray>()),
                 Arc::new(UInt32Array::from_iter_values(rows.iter().map(|r| r.rank_in_class))),
                 Arc::new(StringArray::from_iter_values(rows.iter().map(|r| self.reason(r)))),
             ]
@@ -133,12 +160,13 @@ impl Selection {
                     "keep one row per sample",
                 ));
             }
+            let reason = known.number(reasons.as_ref().map_or("given", |r| r.value(i)));
+            let is_kept = kept.as_ref().is_none_or(|k| k.is_valid(i) && k.value(i));
             rows.push(Selected {
                 sample,
                 class_id,
-                kept: kept.as_ref().is_none_or(|k| k.is_valid(i) && k.value(i)),
                 rank_in_class: ranks.as_ref().map_or(i as u32, |r| r.value(i)),
-                reason: known.number(reasons.as_ref().map_or("given", |r| r.value(i))),
+                verdict: if is_kept { Verdict::kept(reason) } else { Verdict::left(reason) },
             });
         }
         rows.sort_by_key(|r| (r.class_id, r.rank_in_class, r.sample));
@@ -154,10 +182,12 @@ mod tests {
     fn a_selection_reads_back_and_strangers_are_refused() {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let path = dir.path().join("selection.parquet");
-        let row = |sample, class_id, kept, rank_in_class| Selected { sample, class_id, kept, rank_in_class, reason: 0 };
+        assert_eq!(size_of::<Selected>(), 16);
+        let row = |sample, class_id, verdict, rank_in_class| Selected { sample, class_id, rank_in_class, verdict };
+        let [kept, left] = [Verdict::kept(0), Verdict::left(0)];
         let mut reasons = Reasons::default();
         assert_eq!((reasons.number("easy by el2n"), reasons.number("easy by el2n")), (0, 0));
-        let selection = Selection { rows: vec![row(4, 0, true, 0), row(1, 0, false, 1), row(2, 1, true, 0)], reasons };
+        let selection = Selection { rows: vec![row(4, 0, kept, 0), row(1, 0, left, 1), row(2, 1, kept, 0)], reasons };
         selection.write(&path).expect("written");
         let class_of = |sample| (sample < 5).then_some(u32::from(sample == 2));
         let read = Selection::read(&path, class_of).expect("read");

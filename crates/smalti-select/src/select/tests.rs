@@ -138,7 +138,7 @@ proptest! {
         let selection = select(&Candidates::of(&samples), el2n(&scores), &easy, &keep, seed).expect("selected");
         for class in 0..2 {
             let side = |kept: bool| {
-                selection.rows.iter().filter(move |r| r.kept == kept && r.class_id == class).map(|r| value[&r.sample])
+                selection.rows.iter().filter(move |r| r.verdict.is_kept() == kept && r.class_id == class).map(|r| value[&r.sample])
             };
             let hardest_kept = side(true).fold(f32::MIN, f32::max);
             let easiest_dropped = side(false).fold(f32::MAX, f32::min);

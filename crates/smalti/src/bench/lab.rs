@@ -233,7 +233,7 @@ impl<'a> Torch<'a> {
         if compares && !kept.exists() {
             let class_of = |row: u32| images.source.samples.rows.get(row as usize).map(|sample| sample.class_id);
             let mut selection = Selection::read(&working_folder(&dir).join("selection.parquet"), class_of)?;
-            selection.rows.retain(|row| row.kept);
+            selection.rows.retain(|row| row.verdict.is_kept());
             let _alone = self.alone("selections")?;
             selection.write(&kept)?;
         }

@@ -41,7 +41,7 @@ pub fn prune(
     };
     selection.write(&run.table("selection.parquet"))?;
     id_list::write(&run.table("kept.txt"), &selection, samples)?;
-    let kept = selection.rows.iter().filter(|row| row.kept).count() as u64;
+    let kept = selection.rows.iter().filter(|row| row.verdict.is_kept()).count() as u64;
     let how = match (given, &settings.metric) {
         (Given::Selection(_), _) => "as given".to_owned(),
         (_, Some(metric)) => format!("{} by {metric}", settings.rule),

@@ -146,9 +146,10 @@ impl Pictures<'_> {
         let mut strips = Vec::new();
         for class_id in self.shown() {
             let ranked: Vec<_> = selection.rows.iter().filter(|row| row.class_id == class_id).collect();
-            let kept: Vec<u32> = ranked.iter().filter(|row| row.kept).take(EXAMPLES).map(|row| row.sample).collect();
+            let kept: Vec<u32> =
+                ranked.iter().filter(|row| row.verdict.is_kept()).take(EXAMPLES).map(|row| row.sample).collect();
             let dropped: Vec<u32> =
-                ranked.iter().rev().filter(|row| !row.kept).take(EXAMPLES).map(|row| row.sample).collect();
+                ranked.iter().rev().filter(|row| !row.verdict.is_kept()).take(EXAMPLES).map(|row| row.sample).collect();
             strips.push(ClassStrip {
                 class: self.samples.classes[class_id as usize].clone(),
                 kept: self.thumbnails(&kept, &score)?,
@@ -192,7 +193,7 @@ fn mime(format: ImageFormat) -> &'static str {
 }
 
 fn histogram(method: &str, scores: &Scores, selection: &Selection) -> Histogram {
-    let kept: HashMap<u32, bool> = selection.rows.iter().map(|row| (row.sample, row.kept)).collect();
+    let kept: HashMap<u32, bool> = selection.rows.iter().map(|row| (row.sample, row.verdict.is_kept())).collect();
     let values = || scores.rows.iter().filter_map(|(sample, score)| Some((f64::from(*score), *kept.get(sample)?)));
     let low = values().map(|v| v.0).fold(f64::INFINITY, f64::min);
     let high = values().map(|v| v.0).fold(f64::NEG_INFINITY, f64::max);
