@@ -1,4 +1,4 @@
-//! Reads a whole source once: every image is decoded, hashed and measured, and becomes one row of `samples.parquet`.
+//! Reads a whole source once: every image is checked, hashed and measured, and becomes one row of `samples.parquet`.
 //!
 //! An image that does not read or decode is a row too, with the cause; it is never used and never silent.
 
@@ -61,8 +61,8 @@ fn describe(source: &Source, row: u32, bytes: Result<Vec<u8>>) -> (Sample, Optio
     if written.is_some_and(|image| !image.blake3.starts_with(&read.content_hash.to_string())) {
         return bad(read, "it has other bytes than were written".to_owned());
     }
-    match source.decode(&bytes) {
-        Ok(picture) => (Sample { width: picture.width, height: picture.height, ..read }, None),
+    match source.profile().check(&bytes) {
+        Ok((width, height)) => (Sample { width, height, ..read }, None),
         Err(error) => {
             // The stored size, where at least the header reads.
             let (width, height) = source.profile().dimensions(&bytes).unwrap_or((0, 0));

@@ -43,6 +43,14 @@ fn golden(endings: &[&str]) -> Vec<Vec<u8>> {
 
 fn picture(bytes: &[u8], _: &Path) {
     let both = Profile { orientation: Orientation::Exif, detail: Detail::Scaled };
+    for profile in [Profile::default(), both] {
+        let whole = profile.decode(bytes).map(|picture| (picture.width, picture.height));
+        assert_eq!(
+            profile.check(bytes).map_err(|error| error.to_string()),
+            whole.map_err(|error| error.to_string()),
+            "a check finds what decoding finds"
+        );
+    }
     if let (Ok(size), Ok(picture)) = (dimensions(bytes), Profile::default().decode(bytes)) {
         assert_eq!(size, (picture.width, picture.height));
         assert_eq!(picture.data.len() as u64, u64::from(size.0) * u64::from(size.1) * 3);
