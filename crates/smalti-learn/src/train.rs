@@ -124,27 +124,36 @@ pub fn train(
     let mut curve = Curve::new(schedule.steps);
     let mut history = History::default();
     let start = Instant::now();
-    for number in 0..schedule.steps {
+    let mut draw = |labels: &mut Labels, number: u64| {
+        let seen = labels.sight(store, &schedule.step(number), &mut order, spec)?;
+        let images = seen.sight.images(store, &spec.normalise, engine)?;
+        Ok::<_, Error>((seen, images))
+    };
+    let mut next = if schedule.steps > 0 { Some(draw(labels, 0)?) } else { None };
+    while let Some((seen, images)) = next.take() {
+        let number = history.steps;
         let step = schedule.step(number);
         if step.anew {
             optimiser = Optimiser::new(&spec.optimiser, network);
         }
-        let seen = labels.sight(store, &step, &mut order, spec)?;
         let sight = &seen.sight;
-        let images = sight.images(store, &spec.normalise, engine)?;
         if spec.statistics == StatisticsUpdate::Twice {
             tch::no_grad(|| network.forward(&images, Mode::Train));
         }
         let output = network.forward(&images, Mode::Train);
         let hard = sight.labels(store);
         let loss_tensor = labels.loss(&output.logits, (&images, &spec.normalise), &seen, &hard);
+        let gradients = gradients(&loss_tensor, network);
+        optimiser.step(network, &gradients, spec.optimiser.learning_rate() * step.rate);
+        history.steps += 1;
+        // A GPU is still at work on this step; its loss is waited for when the next images are on their way.
+        if history.steps < schedule.steps {
+            next = Some(draw(labels, history.steps)?);
+        }
         let loss = loss_tensor.double_value(&[]);
         if !loss.is_finite() {
             return Err(Error::Diverged { stage: spec.stage.clone(), step: number, loss });
         }
-        let gradients = gradients(&loss_tensor, network);
-        optimiser.step(network, &gradients, spec.optimiser.learning_rate() * step.rate);
-        history.steps += 1;
         history.images_seen += sight.items.len() as u64;
         curve.add(history.images_seen, loss);
         observer.step(&Step { number, items: &sight.items, labels: &hard, output: &output, loss })?;
