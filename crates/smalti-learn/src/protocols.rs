@@ -250,7 +250,7 @@ pub const PROTOCOLS: &[Protocol] = &[
     Protocol {
         name: "tiny-soft",
         about: "soft labels at 64 px as SRe2L, LPLD and DWA train on Tiny-ImageNet: SGD with warm-up, KL times T², no mixing",
-        paper: "arXiv 2306.13092, its Tiny-ImageNet code; LPLD and DWA take batch 64, DWA 200 epochs",
+        paper: "arXiv 2306.13092, its Tiny-ImageNet code; LPLD and DWA take batch 64, DWA 200 epochs, and LPLD decays kernels and matrices alone",
         optimiser: OptimiserSpec::Sgd { learning_rate: 0.2, momentum: 0.9, weight_decay: 1e-4 },
         rate: Rate::WarmCosine { start: 0.01, until: 0.05 },
         batch: Batch::Fixed(256),

@@ -14,26 +14,36 @@ pub struct Run {
     pub out: PathBuf,
     /// The folder of the working tables.
     pub dir: PathBuf,
+    overwrite: Overwrite,
     _lock: RunLock,
 }
 
 impl Run {
-    /// Takes the folders for writing `out`.
+    /// Takes the folders for writing `out`. With [`Overwrite::Replace`] working tables are forgotten; a set stays until [`Run::make_room`].
     ///
     /// # Errors
     /// When another run holds them, or `out` holds a finished set (without [`Overwrite::Replace`]) or something that is not ours.
     pub fn begin(out: &Path, overwrite: Overwrite) -> Result<Run> {
         let dir = working_folder(out);
         let existed = dir.exists();
-        refuse_foreign(out, &dir, overwrite)?;
+        check_output(out, overwrite)?;
         let lock = RunLock::take(&dir)?;
-        if overwrite == Overwrite::Replace {
-            clear(out, &dir)?;
-            if existed {
-                forget_tables(&dir)?;
-            }
+        if overwrite == Overwrite::Replace && existed {
+            forget_tables(&dir)?;
         }
-        Ok(Run { out: out.to_owned(), dir, _lock: lock })
+        Ok(Run { out: out.to_owned(), dir, overwrite, _lock: lock })
+    }
+
+    /// Removes the set that is to be replaced: once what was asked is known to be possible, and before work that would have to be done again after a crash,
+    /// since nobody goes on beside a finished set.
+    ///
+    /// # Errors
+    /// [`smalti_data::Error::Io`] with the path.
+    pub fn make_room(&self) -> Result<()> {
+        match self.overwrite {
+            Overwrite::Replace => Ok(clear(&self.out, &self.dir)?),
+            Overwrite::Refuse => Ok(()),
+        }
     }
 
     /// A table of the working folder.
@@ -77,15 +87,18 @@ pub fn working_folder(out: &Path) -> PathBuf {
     out.with_file_name(name)
 }
 
-/// Errors about the output come before anything is created.
-fn refuse_foreign(out: &Path, dir: &Path, overwrite: Overwrite) -> Result<()> {
+/// That `out` can be written: errors about the output come before anything is read or created.
+///
+/// # Errors
+/// When it holds a finished set (without [`Overwrite::Replace`]) or something that is not ours.
+pub fn check_output(out: &Path, overwrite: Overwrite) -> Result<()> {
     if out.file_name().is_none() {
         return Err(failure(
             format!("`{}` cannot be an output folder", out.display()),
             "give --out the name of a new folder",
         ));
     }
-    match (state(out, dir)?, overwrite) {
+    match (state(out, &working_folder(out))?, overwrite) {
         (State::Foreign, _) => Err(failure(
             format!("`{}` exists and was not written by smalti", out.display()),
             "give another --out; smalti deletes nothing that it did not write",

@@ -148,6 +148,8 @@ fn an_output_that_exists_is_kept_unless_force_replaces_our_own() {
     assert!(stderr.contains("holds a finished set") && stderr.contains("--force"), "{stderr}");
     let (_, stderr) = run(compress(&source, &out, &["--ipc", "1", "--preset", "random"]), 1);
     assert!(stderr.contains("holds a finished set"), "{stderr}");
+    run(compress(&source, &out, &["--ipc", "7", "--preset", "random", "--force"]), 1);
+    assert!(tree(&out) == before, "what cannot be made replaces nothing");
     assert_eq!(tree(&out), before);
     run(forced, 0);
     assert_eq!(tree(&out), before, "the same settings give the same set");

@@ -236,6 +236,22 @@ fn rded_puts_the_easiest_crops_of_different_images_into_tiles() {
     assert!(stderr.contains("--compat means nothing to `rded`"), "{stderr}");
     let (_, stderr) = made("sre2l", &source, &teacher, &one, &["--pool", "7", "--force"], 2);
     assert!(stderr.contains("--pool means nothing to `sre2l`"), "{stderr}");
+    // Whatever was asked with --force, the set is still there.
+    run(["verify", arg(&one)], 0);
+}
+
+/// Blocks of one source are never finished with those of another: what was a picture of one class would be one of the next.
+#[test]
+fn a_run_that_was_cut_off_is_not_finished_from_another_source() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let source = images(dir.path(), 16);
+    let (teacher, out) = (teacher(dir.path(), &source, "convnet-2/8"), dir.path().join("out"));
+    cut_off("sre2l", &source, &teacher, &out, 2, &["--block", "1"]);
+    let first = source.join("train/disc").read_dir().expect("a class").next().expect("an image").expect("an entry");
+    std::fs::remove_file(first.path()).expect("removed");
+    let (_, stderr) = made("sre2l", &source, &teacher, &out, &["--block", "1"], 1);
+    assert!(stderr.contains("run with other settings") && stderr.contains("source = "), "{stderr}");
+    assert!(!out.exists());
 }
 
 #[test]

@@ -41,20 +41,11 @@ impl Targets {
         progress: &dyn Fn(u64),
     ) -> Result<Targets> {
         network.check_fits(store, "statistics of convolutions")?;
-        let look = Look { crop, jitter: Jitter::Forward { most: 0 } };
         let mut order: Vec<u32> = (0..store.len() as u32).collect();
         Stream::new(seed, Stage::Measure, 0, 0).shuffle(&mut order);
-        let (mean, std) = normalise.tensors(engine.device);
-        let black = -mean / std;
         let mut sums: Vec<[Tensor; 4]> = Vec::new();
         for indices in order.chunks(generalised.measured.max(1) as usize) {
-            // The published code pads real images before it normalises them: with black, where synthetic ones get zeros.
-            let images = plain_batch(store, indices, normalise, engine)? - &black;
-            let view = |(at, &index): (i64, &u32)| {
-                let stream = Stream::new(seed, Stage::Measure, 1, index.into());
-                View::draw(&look, store.size(), 0.0, stream).of(&images.narrow(0, at, 1))
-            };
-            let shown = Tensor::cat(&(0..).zip(indices).map(view).collect::<Vec<_>>(), 0) + &black;
+            let shown = views((store, indices), crop, normalise, (seed, engine))?;
             let hearing = Hearing::Convolutions { cell: i64::from(generalised.cell), skipped: vec![] };
             let (_, seen) = tch::no_grad(|| network.forward_heard(&shown, hearing));
             let part = indices.len() as f64 / order.len() as f64;
@@ -117,6 +108,25 @@ pub fn check_norms(network: &Network, stage: &str) -> Result<()> {
     Ok(())
 }
 
+/// Stored images, each with a crop and flip of its own as recover draws them at first: [images, 3, S, S].
+fn views(
+    (store, indices): (&ImageStore, &[u32]),
+    crop: Curriculum,
+    normalise: &Normalise,
+    (seed, engine): (u64, &Engine),
+) -> Result<Tensor> {
+    let look = Look { crop, jitter: Jitter::Forward { most: 0 } };
+    let (mean, std) = normalise.tensors(engine.device);
+    // The published code pads real images before it normalises them: with black, where synthetic ones get zeros.
+    let black = -mean / std;
+    let images = plain_batch(store, indices, normalise, engine)? - &black;
+    let view = |(at, &index): (i64, &u32)| {
+        let stream = Stream::new(seed, Stage::Measure, 1, index.into());
+        View::draw(&look, store.size(), 0.0, stream).of(&images.narrow(0, at, 1))
+    };
+    Ok(Tensor::cat(&(0..).zip(indices).map(view).collect::<Vec<_>>(), 0) + &black)
+}
+
 /// Adds a part of what convolutions saw to the sums of their moments, in definition order.
 fn add_convolutions(sums: &mut Vec<[Tensor; 4]>, seen: Vec<Seen>, part: f64) {
     for Seen { layer, channels, cells } in seen {
@@ -177,15 +187,16 @@ pub struct ClassStatistics {
 }
 
 impl ClassStatistics {
-    /// One pass over `store` under running statistics, unaugmented; sums are 64-bit.
+    /// One pass over `store` under running statistics, each image with a crop and flip as recover draws them at first; sums are 64-bit.
     ///
     /// # Errors
     /// As [`crate::inference::for_each_batch`].
     pub fn measure(
         network: &Network,
         store: &ImageStore,
+        crop: Curriculum,
         normalise: &Normalise,
-        engine: &Engine,
+        (seed, engine): (u64, &Engine),
         progress: &dyn Fn(u64),
     ) -> Result<ClassStatistics> {
         network.check_fits(store, "class statistics")?;
@@ -200,7 +211,7 @@ impl ClassStatistics {
             let labels: Vec<u32> = indices.iter().map(|&i| store.label(i)).collect();
             labels.iter().for_each(|&label| images[label as usize] += 1);
             let rows = crate::batch::label_tensor(&labels, engine.device);
-            let shown = plain_batch(store, indices, normalise, engine)?;
+            let shown = views((store, indices), crop, normalise, (seed, engine))?;
             let (_, seen) = tch::no_grad(|| network.forward_heard(&shown, Hearing::Norms { at_once: 1 }));
             for Seen { layer, channels: Moments { mean, variance }, .. } in seen {
                 let Layer::Norm(norm) = layer else { continue };

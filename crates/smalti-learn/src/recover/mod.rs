@@ -190,7 +190,7 @@ pub fn recover(
             let loss = judge.loss(&pass.view(&pixels, spec, iteration), &first.constants, pass, iteration);
             let value = loss.double_value(&[]);
             if !value.is_finite() {
-                return Err(no_number(pass.stage, value, iteration));
+                return Err(no_number(pass.stage, &format!("the loss is {value}"), iteration, engine));
             }
             let gradient = Tensor::run_backward(&[&loss], &[&pixels], false, false).remove(0);
             let rate = spec.learning_rate * Rate::Cosine.at(iteration.into(), spec.iterations.into());
@@ -198,6 +198,10 @@ pub fn recover(
                 adam.step(&mut pixels, &gradient, rate);
                 bounds.clamp(&mut pixels);
             });
+            // A sum is no number when one of its parts is none. The last step has no loss after it that would tell.
+            if !pixels.detach().sum(Kind::Float).double_value(&[]).is_finite() {
+                return Err(no_number(pass.stage, "pixels are no numbers", iteration, engine));
+            }
             progress(pixels.size()[0] as u64);
         }
         drop(resting);
@@ -208,11 +212,13 @@ pub fn recover(
     })
 }
 
-fn no_number(stage: &str, value: f64, iteration: u32) -> Error {
-    Error::input(
-        format!("{stage}: the loss is {value} at step {iteration}"),
-        "give --precision f32; if it stays, train the teacher again: its weights or statistics are no numbers",
-    )
+fn no_number(stage: &str, what: &str, iteration: u32, engine: &Engine) -> Error {
+    let teacher = "train the teacher again: its weights or statistics are no numbers";
+    let hint = match engine.kind {
+        Kind::Float => teacher.to_owned(),
+        _ => format!("start over with --precision f32 and --force, or in another --out; if it stays, {teacher}"),
+    };
+    Error::input(format!("{stage}: {what} at step {iteration}"), hint)
 }
 
 /// A backbone with what it remembers of a pass.

@@ -239,7 +239,8 @@ fn pixels_move_towards_classes_and_statistics_and_a_seed_repeats_them() {
 fn batches_side_by_side_are_moved_as_if_each_were_alone() {
     let engine = engine();
     let network = network(&engine);
-    let statistics = ClassStatistics::measure(&network, &store(), &IMAGENET, &engine, &|_| ()).expect("measured");
+    let statistics = ClassStatistics::measure(&network, &store(), Curriculum::None, &IMAGENET, (0, &engine), &|_| ())
+        .expect("measured");
     let photos = plain_batch(&store(), &[3, 6, 9], &IMAGENET, &engine).expect("in memory");
     let batches = [
         Batch { labels: &[0, 0, 0], start: Some(&photos), number: 4 },
@@ -307,7 +308,10 @@ fn class_statistics_are_exact() {
     let engine = engine();
     let network = network(&engine);
     let store = store();
-    let found = ClassStatistics::measure(&network, &store, &IMAGENET, &engine, &|_| ()).expect("measured");
+    let measured = |crop, seed| {
+        ClassStatistics::measure(&network, &store, crop, &IMAGENET, (seed, &engine), &|_| ()).expect("measured")
+    };
+    let found = measured(Curriculum::None, 0);
     for class in 0..3u32 {
         let own: Vec<u32> = (0..12).filter(|&i| store.label(i) == class).collect();
         let images = plain_batch(&store, &own, &IMAGENET, &engine).expect("in memory");
@@ -316,6 +320,11 @@ fn class_statistics_are_exact() {
         let targets = found.targets(&[class]).expect("it has images");
         let distance = distance(&seen, &targets, &SPEC, None).double_value(&[]);
         assert!(distance < 1e-4, "class {class}: {distance}");
+        let off = |seed| {
+            let cropped = measured(Curriculum::Fixed { least: 0.08 }, seed).targets(&[class]).expect("it has images");
+            super::distance(&seen, &cropped, &SPEC, None).double_value(&[])
+        };
+        assert!(off(1) > 0.01 && off(1) == off(1) && off(1) != off(2), "views are cropped, by the seed: {}", off(1));
     }
     assert!(found.targets(&[0, 3]).expect_err("no such class").hint().is_some());
 }
@@ -338,7 +347,11 @@ fn what_cannot_be_matched_is_refused_and_a_loss_that_is_no_number_stops() {
     let start = Tensor::full([1, 3, 16, 16], f64::NAN, (Kind::Float, engine.device));
     let error = refused(&network, &[Batch { start: Some(&start), ..batch }], &SPEC);
     assert!(error.to_string().contains("sre2l: the loss is NaN at step 0"), "{error}");
-    assert!(error.hint().is_some_and(|hint| hint.contains("--precision f32")));
+    assert!(error.hint().is_some_and(|hint| hint.starts_with("train the teacher again")), "it is fp32 already");
+    // The loss before the last step is a number, the pixels after it are none.
+    let boundless = RecoverSpec { iterations: 1, learning_rate: f64::NAN, ..SPEC };
+    let error = refused(&network, &[batch], &boundless);
+    assert!(error.to_string().contains("sre2l: pixels are no numbers at step 0"), "{error}");
     let error = refused(&network, &[batch], &GENERAL);
     assert!(error.to_string().contains("another network"), "convolutions were not measured: {error}");
     assert!(recover(&[], &PASS, &SPEC, &engine, &|_| ()).is_err());
@@ -349,7 +362,8 @@ fn what_cannot_be_matched_is_refused_and_a_loss_that_is_no_number_stops() {
         let error = refused(&network, batches, &spec);
         assert!(error.to_string().contains("cannot be moved side by side"), "{error}");
     }
-    let two = ClassStatistics::measure(&network, &store(), &IMAGENET, &engine, &|_| ()).expect("measured");
+    let two = ClassStatistics::measure(&network, &store(), Curriculum::None, &IMAGENET, (0, &engine), &|_| ())
+        .expect("measured");
     let two = two.targets(&[0, 1]).expect("they have images");
     let error = recover(&[backbone(&network, &two)], &PASS, &SPEC, &engine, &|_| ()).expect_err("one batch");
     assert!(error.to_string().contains("the statistics belong to another"), "{error}");

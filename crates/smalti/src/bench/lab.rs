@@ -251,7 +251,6 @@ impl<'a> Torch<'a> {
         if distilling.has_set(job, self.out) {
             self.check_files(distilling)?;
         } else {
-            let teachers = self.asked(distilling)?;
             let &Distilling { method, tuning, .. } = distilling;
             let order = distill::Order {
                 method,
@@ -261,6 +260,8 @@ impl<'a> Torch<'a> {
                 seed: number,
                 format: OutputFormat::Folder,
             };
+            distill::check_counts(&order, size, &self.images()?.source)?;
+            let teachers = self.asked(distilling)?;
             let run = Run::begin(&dir, Overwrite::Refuse)?;
             distill::make(&order, &self.images()?.source, &teachers, engine, &run, ui)?;
         }

@@ -4,7 +4,6 @@
 use super::list::{Batching, Matches, Recovery, Start};
 use super::staging::{Block, Staging};
 use crate::decoded::{self, Wanted};
-use crate::error::failure;
 use crate::run::Run;
 use crate::sources::{Scanned, budget, rows, train_rows};
 use crate::teachers::Opened;
@@ -208,7 +207,8 @@ impl Materials {
                 let all = load_all()?;
                 let bar = ui.progress("measure", "statistics of each class", all.len() as u64, "images");
                 let (network, constants) = (&first.network, first.constants());
-                let found = ClassStatistics::measure(network, &all, &constants, &mover.engine, &|n| bar.add(n))?;
+                let (crop, keyed) = (mover.spec.look.crop, (mover.seed, &mover.engine));
+                let found = ClassStatistics::measure(network, &all, crop, &constants, keyed, &|n| bar.add(n))?;
                 bar.done();
                 Some(found)
             }
@@ -232,7 +232,7 @@ impl Materials {
         let real = match mover.way.start {
             Start::Noise => None,
             Start::RealImages => {
-                let drawn = draw(scanned, ipc, mover.seed, mover.method)?;
+                let drawn = draw(scanned, ipc, mover.seed);
                 let mut wanted: Vec<(u32, u32)> =
                     (0..).zip(&drawn).flat_map(|(class, rows)| rows.iter().map(move |&row| (row, class))).collect();
                 wanted.sort_unstable();
@@ -245,20 +245,13 @@ impl Materials {
 }
 
 /// `ipc` training rows of each class, drawn without replacement.
-fn draw(scanned: &Scanned, ipc: u32, seed: u64, method: &str) -> Result<Vec<Vec<u32>>> {
+fn draw(scanned: &Scanned, ipc: u32, seed: u64) -> Vec<Vec<u32>> {
     let mut rows = train_rows(&scanned.samples);
-    for (class, rows) in rows.iter_mut().enumerate() {
-        if rows.len() < ipc as usize {
-            let name = &scanned.samples.classes[class];
-            return Err(failure(
-                format!("`{method}` starts from training images: class `{name}` has {} for {ipc}", rows.len()),
-                "choose a smaller --ipc, or a method that starts from noise",
-            ));
-        }
-        Stream::new(seed, Stage::Recover, u32::MAX, class as u64).shuffle(rows);
+    for (class, rows) in (0..).zip(&mut rows) {
+        Stream::new(seed, Stage::Recover, u32::MAX, class).shuffle(rows);
         rows.truncate(ipc as usize);
     }
-    Ok(rows)
+    rows
 }
 
 #[cfg(test)]

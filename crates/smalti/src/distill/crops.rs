@@ -28,6 +28,13 @@ pub struct CropSpec {
     pub crops: u32,
 }
 
+impl CropSpec {
+    /// Crops that a class needs for `ipc` stored images.
+    pub(super) fn tiles(&self, ipc: u32) -> u64 {
+        u64::from(ipc) * u64::from(self.grid).pow(2)
+    }
+}
+
 /// Crops are square, of 8 % to all of the image.
 const RANGE: CropRange = CropRange { scale: (0.08, 1.0), ratio: (1.0, 1.0) };
 
@@ -48,8 +55,8 @@ fn blocks(classes: usize, tiles: u32) -> Vec<Block> {
 impl Picker<'_> {
     /// Finishes all classes.
     pub fn finish(&self, ipc: u32, scanned: &Scanned, staging: &Staging, ui: &Ui) -> Result<()> {
-        let wanted = u64::from(ipc) * u64::from(self.spec.grid).pow(2);
-        let pools = self.pools(wanted, scanned)?;
+        let wanted = self.spec.tiles(ipc);
+        let pools = self.pools(scanned);
         // No class has more images than fit into 32 bits.
         let blocks = blocks(pools.len(), wanted as u32);
         let left: Vec<&Block> = blocks.iter().filter(|block| !staging.has(block)).collect();
@@ -65,25 +72,14 @@ impl Picker<'_> {
     }
 
     /// The rows of each class that are looked at, ascending.
-    fn pools(&self, wanted: u64, scanned: &Scanned) -> Result<Vec<Vec<u32>>> {
+    fn pools(&self, scanned: &Scanned) -> Vec<Vec<u32>> {
         let mut pools = train_rows(&scanned.samples);
-        for (class_id, pool) in pools.iter_mut().enumerate() {
-            let found = pool.len();
-            Stream::new(self.seed, Stage::Crops, u32::MAX, class_id as u64).shuffle(pool);
+        for (class_id, pool) in (0..).zip(&mut pools) {
+            Stream::new(self.seed, Stage::Crops, u32::MAX, class_id).shuffle(pool);
             pool.truncate(self.spec.pool as usize);
-            if (pool.len() as u64) < wanted {
-                let class = &scanned.samples.classes[class_id];
-                return Err(failure(
-                    format!(
-                        "class `{class}` needs crops of {wanted} images and {} of its {found} are looked at",
-                        pool.len()
-                    ),
-                    "choose a smaller --ipc or --grid, or a larger --pool where there are more images",
-                ));
-            }
             pool.sort_unstable();
         }
-        Ok(pools)
+        pools
     }
 
     /// The tiles of a class: the easiest crop of each image, and of those the easiest.
@@ -108,6 +104,13 @@ impl Picker<'_> {
         let all: Vec<&Rgb> = drawn.iter().flatten().collect();
         let Opened { network, columns, .. } = self.teacher;
         let losses = tile_losses(network, &all, (columns, block.number), &self.teacher.constants(), &self.engine)?;
+        if losses.iter().any(|loss| !loss.is_finite()) {
+            let class = &scanned.samples.classes[block.number as usize];
+            return Err(failure(
+                format!("the teacher's loss on crops of class `{class}` is no number"),
+                "give --precision f32; if it stays, train the teacher again: its weights or statistics are no numbers",
+            ));
+        }
         let best = easiest(&losses, self.spec.crops as usize, block.images.len());
         Ok(best.into_iter().map(|at| all[at].clone()).collect())
     }
@@ -123,7 +126,7 @@ fn draw(image: &Rgb, spec: &CropSpec, (seed, row): (u64, u32), tile: u32) -> sma
     (0..spec.crops).map(crop).collect()
 }
 
-/// Of losses [images x crops] the places of the `wanted` smallest, at most one an image; the first of equals.
+/// Of finite losses [images x crops] the places of the `wanted` smallest, at most one an image; the first of equals.
 fn easiest(losses: &[f32], crops: usize, wanted: usize) -> Vec<usize> {
     let best = |(image, own): (usize, &[f32])| {
         let least = own.iter().enumerate().min_by(|a, b| a.1.total_cmp(b.1)).map_or(0, |(at, _)| at);
@@ -144,6 +147,5 @@ mod tests {
         let losses = [0.5, 0.4, 0.1, 0.2, 0.3, 0.3, 0.9, 0.05];
         assert_eq!(easiest(&losses, 2, 3), [7, 2, 4], "one an image; the first of equals");
         assert_eq!(easiest(&losses, 4, 9), [7, 2], "of four crops each");
-        assert_eq!(easiest(&[f32::NAN, 1.0, 2.0, 3.0], 2, 1), [1], "what is no number is hardest");
     }
 }

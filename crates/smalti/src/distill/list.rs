@@ -110,9 +110,13 @@ const TINY: RecoverSpec = RecoverSpec {
 /// SRe2L's for CIFAR-100.
 const SMALL: RecoverSpec = RecoverSpec {
     iterations: 1000,
-    look: Look { crop: Curriculum::None, jitter: Jitter::Centred { most: 4 } },
+    look: Look { crop: Curriculum::None, jitter: Jitter::Forward { most: 4 } },
     ..LARGE
 };
+
+/// Of the published codes for Tiny-ImageNet SRe2L's and LPLD's roll both ways, and the others forward alone.
+const TINY_FORWARD: RecoverSpec =
+    RecoverSpec { look: Look { crop: PLAIN, jitter: Jitter::Forward { most: 4 } }, ..TINY };
 
 const fn shrinking(spec: RecoverSpec) -> RecoverSpec {
     RecoverSpec { look: Look { crop: SHRINKING, jitter: spec.look.jitter }, ..spec }
@@ -160,7 +164,7 @@ pub const DISTILLATIONS: &[Distillation] = &[
         way: Way::Recover(Recovery {
             settings: [
                 shrinking(LARGE),
-                shrinking(RecoverSpec { learning_rate: 0.4, statistics: 0.05, ..TINY }),
+                shrinking(RecoverSpec { learning_rate: 0.4, statistics: 0.05, ..TINY_FORWARD }),
                 shrinking(SMALL),
             ],
             ..SRE2L
@@ -171,7 +175,7 @@ pub const DISTILLATIONS: &[Distillation] = &[
         about: "SRe2L with several networks in turn (--teacher again and again), averaged statistics, those of convolutions and their cells too, and images of a class \
                 kept apart; class after class",
         paper: "Shao et al.: Generalized Large-Scale Data Condensation via Various Backbone and Statistical Matching, CVPR 2024 (arXiv 2311.17950); as its code, \
-                averages start at 0, with each block here",
+                averages start at 0, with each block here; its ShuffleNetV2 and WRN-16-2 are not among the networks",
         way: Way::Recover(Recovery {
             batching: Batching::ClassByClass,
             settings: [
@@ -186,11 +190,13 @@ pub const DISTILLATIONS: &[Distillation] = &[
     Distillation {
         name: "lpld",
         about: "SRe2L class by class: the images of a class together, matched to the statistics of that class",
-        paper: "Xiao, He: Are Large-scale Soft Labels Necessary, NeurIPS 2024 (arXiv 2410.15919); exact class moments; for 32 px those of 64 px",
+        paper: "Xiao, He: Are Large-scale Soft Labels Necessary, NeurIPS 2024 (arXiv 2410.15919); exact class moments of cropped and flipped images; for 32 px those of 64 px",
         way: Way::Recover(Recovery {
             batching: Batching::OneClass,
             matches: Matches::TheClass,
             settings: [LARGE, RecoverSpec { statistics: 0.05, ..TINY }, RecoverSpec { statistics: 0.05, ..TINY }],
+            // All images of a class: that of its largest published budget.
+            blocks: [200; 3],
             ..SRE2L
         }),
     },
@@ -201,7 +207,12 @@ pub const DISTILLATIONS: &[Distillation] = &[
                 they drift from class block to class block, as in its code; the gradients that its code leaves in the weights are never kept",
         way: Way::Recover(Recovery {
             start: Start::RealImages,
-            settings: [nudged(LARGE, 2000, 15, 2.0), nudged(TINY, 2000, 12, 11.0), nudged(SMALL, 1000, 12, 11.0)],
+            settings: [
+                nudged(LARGE, 2000, 15, 2.0),
+                nudged(TINY_FORWARD, 2000, 12, 11.0),
+                nudged(SMALL, 1000, 12, 11.0),
+            ],
+            blocks: [100, 200, 100],
             ..SRE2L
         }),
     },

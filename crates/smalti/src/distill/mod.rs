@@ -7,14 +7,16 @@
 //! ```
 
 mod blocks;
+mod counts;
 mod crops;
 pub mod effort;
 pub mod list;
 mod staging;
 mod tuning;
 
+use crate::cache;
 use crate::pipeline::Overwrite;
-use crate::run::{Run, working_folder};
+use crate::run::{Run, check_output, working_folder};
 use crate::sources::{Scanned, train_rows};
 use crate::stages;
 use crate::teachers::{Opened, TeacherFile, names, open_all};
@@ -83,6 +85,8 @@ struct Settings {
     size: u32,
     seed: u64,
     teacher: String,
+    /// Hash of the training images with their classes: blocks of two sources are never one set.
+    source: String,
     precision: String,
     /// The GPU, where one computes.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -109,10 +113,22 @@ pub fn distill(request: &Request, ui: &Ui) -> Result<Distilled> {
     let order = &request.order;
     order.method.check(&order.tuning, order.ipc)?;
     order.method.check_teachers(request.teachers.len())?;
-    let run = Run::begin(request.out, request.overwrite)?;
+    check_output(request.out, request.overwrite)?;
     let scanned = Scanned::open(request.source, &request.options, ui)?;
     let engine = Engine::start(request.machine)?;
-    make(order, &scanned, &request.teachers, engine, &run, ui)
+    let ready = Ready::of(order, &scanned, &request.teachers, engine, ui)?;
+    // A set that `--force` replaces goes when nothing but the work is left to fail.
+    let run = Run::begin(request.out, request.overwrite)?;
+    run.make_room()?;
+    ready.make(order, &scanned, &run, ui)
+}
+
+/// That every class of `scanned` has the training images that the method needs for images of `size` px.
+///
+/// # Errors
+/// Naming the class, or for tiles that do not fill an image.
+pub fn check_counts(order: &Order, size: u32, scanned: &Scanned) -> Result<()> {
+    counts::check(order.method.name, &order.method.tuned(&order.tuning, size)?, order.ipc, &scanned.samples)
 }
 
 /// Makes a set of the training images of `scanned`, in the folder that `run` has taken.
@@ -127,25 +143,50 @@ pub fn make(
     run: &Run,
     ui: &Ui,
 ) -> Result<Distilled> {
-    let teachers = open_all(teachers, scanned.source.classes(), order.size, &engine, ui)?;
-    if order.method.moves_pixels() {
-        teachers.iter().try_for_each(|teacher| check_norms(&teacher.network, order.method.name))?;
+    Ready::of(order, scanned, teachers, engine, ui)?.make(order, scanned, run, ui)
+}
+
+/// All that is asked, with every check behind it that needs no work.
+struct Ready {
+    settings: Settings,
+    teachers: Vec<Opened>,
+    engine: Engine,
+}
+
+impl Ready {
+    fn of(order: &Order, scanned: &Scanned, teachers: &[TeacherFile], engine: Engine, ui: &Ui) -> Result<Ready> {
+        let classes = scanned.source.classes();
+        let teachers = open_all(teachers, classes, order.size, &engine, ui)?;
+        if order.method.moves_pixels() {
+            teachers.iter().try_for_each(|teacher| check_norms(&teacher.network, order.method.name))?;
+        }
+        if let (true, [only]) = (order.method.takes_several(), &teachers[..]) {
+            let name = order.method.name;
+            ui.warn(format!("{name} asks several networks in turn, and is given {} alone: add --teacher", only.name));
+        }
+        let size = teachers[0].network.shape.size;
+        check_counts(order, size, scanned)?;
+        let settings = Settings {
+            distill: order.method.name.to_owned(),
+            ipc: order.ipc,
+            size,
+            seed: order.seed,
+            teacher: names(teachers.iter().map(|teacher| &teacher.name)),
+            source: cache::key(&(cache::train_hash(&scanned.samples), classes)),
+            precision: engine.precision_name().to_owned(),
+            gpu: engine.gpu(),
+            tuned: order.method.tuned(&order.tuning, size)?,
+        };
+        Ok(Ready { settings, teachers, engine })
     }
-    let size = teachers[0].network.shape.size;
-    let settings = Settings {
-        distill: order.method.name.to_owned(),
-        ipc: order.ipc,
-        size,
-        seed: order.seed,
-        teacher: names(teachers.iter().map(|teacher| &teacher.name)),
-        precision: engine.precision_name().to_owned(),
-        gpu: engine.gpu(),
-        tuned: order.method.tuned(&order.tuning, size)?,
-    };
-    run.keep_settings(&settings.to_toml())?;
-    pictures(&settings, (&teachers, engine), scanned, run, ui)?;
-    let manifest = write(order, &settings, scanned, run, ui)?;
-    Ok(Distilled { manifest, seconds: staging::seconds(&run.dir)? })
+
+    fn make(&self, order: &Order, scanned: &Scanned, run: &Run, ui: &Ui) -> Result<Distilled> {
+        let Ready { settings, teachers, engine } = self;
+        run.keep_settings(&settings.to_toml())?;
+        pictures(settings, (teachers, *engine), scanned, run, ui)?;
+        let manifest = write(order, settings, scanned, run, ui)?;
+        Ok(Distilled { manifest, seconds: staging::seconds(&run.dir)? })
+    }
 }
 
 /// The seconds that making the finished set in `out` took.

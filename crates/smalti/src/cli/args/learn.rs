@@ -212,7 +212,7 @@ pub struct Distill {
     /// Steps of each image [default: the published number for the size]
     #[arg(long, value_name = "N", help_heading = "Method")]
     pub iterations: Option<u32>,
-    /// Most images that are moved together [default: 100]
+    /// Most images that are moved together [default: the published number for method and size, 80 to 200]
     #[arg(long, value_name = "N", help_heading = "Method")]
     pub block: Option<u32>,
     /// rded: tiles per side of an image [default: the published number for the size]
