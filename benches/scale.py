@@ -13,6 +13,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from machine import Guard
+
 ROOT = Path(__file__).resolve().parent.parent
 OURS = ROOT / "target/release/examples/scale"
 REPEATS = 3
@@ -36,7 +38,7 @@ def compare(what, ours, peer, tolerance):
             sys.exit(f"{what}: {name} is {a} here and {b} in numpy")
 
 
-def row(what, ours, peer, tolerance=0.0):
+def row(what, ours, peer, guard, least=0.0, tolerance=0.0):
     results = {}
     for _ in range(REPEATS):
         for who, command in [("ours", ours), ("numpy", peer)]:
@@ -56,6 +58,8 @@ def row(what, ours, peer, tolerance=0.0):
         cells += [f"{middle[who]:.2f} s (±{(seconds[-1] - seconds[0]) / 2:.2f})", f"{max(peak for _, peak in runs):,.0f} MiB"]
     cells.append(f"{middle['numpy'] / middle['ours']:.2f}x" if peer else "")
     print("| " + " | ".join(cells) + " |", flush=True)
+    if peer:
+        guard.check(what, middle["numpy"] / middle["ours"], least)
 
 
 def main():
@@ -63,7 +67,8 @@ def main():
     parser.add_argument("--small", action="store_true", help="a hundredth of everything, to try the script")
     parser.add_argument("--full", action="store_true", help="classes of 20,000 samples too, ten minutes more")
     asked = parser.parse_args()
-    part = 100 if asked.small else 1
+    # A hundredth says nothing of speed.
+    part, guarded, guard = (100, 0, Guard()) if asked.small else (1, 1, Guard())
     build = ["cargo", "build", "--release", "--locked", "--workspace", "--example", "scale"]
     subprocess.run(build, cwd=ROOT, check=True, stderr=subprocess.DEVNULL)
     peers = ROOT / "benches/peers"
@@ -73,12 +78,12 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         run([OURS, "trace", folder, samples, 20, 3])
         row(f"{samples:,} samples x 20 epochs x 3 seeds, 11 metrics", [OURS, "scores", folder, 3],
-            [sys.executable, peers / "scores_numpy.py", folder, 3], tolerance=1e-6)
+            [sys.executable, peers / "scores_numpy.py", folder, 3], guard, least=0.4 * guarded, tolerance=1e-6)
     samples = 14_000_000 // part
     for rule in ["easy-first", "hard-first", "window:0.1", "moderate", "ccs:0.3", "random", "easy-first-global"]:
         ours = [OURS, "select", samples, 1000, 50, rule]
         peer = [sys.executable, peers / "select_numpy.py", *ours[2:]] if rule in ("easy-first", "hard-first") else None
-        row(f"{rule}, {samples:,} samples in 1,000 classes", ours, peer)
+        row(f"{rule}, {samples:,} samples in 1,000 classes", ours, peer, guard, least=4.0 * guarded)
     with tempfile.TemporaryDirectory() as folder:
         for samples in [1_000] if asked.small else [1_000, 5_000, 20_000] if asked.full else [1_000, 5_000]:
             run([OURS, "features", folder, samples, 512])
@@ -87,7 +92,8 @@ def main():
                 # The whole matrix of 20,000 samples would not leave room for the gains.
                 both = rule in ("herding", "facility-location") and samples <= 5_000
                 peer = [sys.executable, peers / "cover_numpy.py", *ours[2:]] if both else None
-                row(f"{rule}, one class of {samples:,} samples, 512 features, 50 kept", ours, peer)
+                row(f"{rule}, one class of {samples:,} samples, 512 features, 50 kept", ours, peer, guard, least=1.1 * guarded)
+    guard.exit()
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 """Images per second from stored JPEGs to pixels on one core, as torchvision and Pillow do it: the other side of benches/data_speed.py.
 
-    pixels_python.py torchvision|torchvision-decoder|pillow-tiles FOLDER SECONDS OUT
+    pixels_python.py torchvision|torchvision-decoder|pillow-tiles|pillow-draft-tiles FOLDER SECONDS OUT
 
 torchvision: PIL's decoder and v2's resized_crop on the picture, as the field's ImageFolder pipelines run it; torchvision-decoder: its own decoder and resized_crop on
-tensors; pillow-tiles: decode, resize, paste and encode. The random box of RandomResizedCrop is given, so that both sides crop alike.
+tensors; pillow-tiles: decode, resize, paste and encode; pillow-draft-tiles: decode as small as the tile allows first. The random box of RandomResizedCrop is given, so that both sides crop alike.
 """
 import io
 import json
@@ -32,10 +32,13 @@ def torchvision_decoder(data, box):
     return v2.functional.resized_crop(picture, top, left, height, width, [SIDE, SIDE], antialias=True)
 
 
-def mosaic(four):
+def mosaic(four, work):
     whole = Image.new("RGB", (SIDE, SIDE))
     for number, data in enumerate(four):
-        tile = Image.open(io.BytesIO(data)).convert("RGB").resize((SIDE // 2, SIDE // 2), Image.Resampling.BILINEAR)
+        stored = Image.open(io.BytesIO(data))
+        if work == "pillow-draft-tiles":
+            stored.draft("RGB", (SIDE // 2, SIDE // 2))
+        tile = stored.convert("RGB").resize((SIDE // 2, SIDE // 2), Image.Resampling.BILINEAR)
         whole.paste(tile, (number % 2 * SIDE // 2, number // 2 * SIDE // 2))
     whole.save(io.BytesIO(), "JPEG", quality=95, subsampling=0)
     return whole
@@ -54,13 +57,13 @@ def main():
     photos = [(folder / f"{number}.jpg").read_bytes() for number in range(len(boxes))]
 
     def run():
-        if work == "pillow-tiles":
-            return [mosaic(photos[at : at + 4]) for at in range(0, len(photos) // 4 * 4, 4)]
+        if work.endswith("tiles"):
+            return [mosaic(photos[at : at + 4], work) for at in range(0, len(photos) // 4 * 4, 4)]
         one = {"torchvision": torchvision, "torchvision-decoder": torchvision_decoder}[work]
         return [one(data, box) for data, box in zip(photos, boxes)]
 
     out.write_bytes(b"".join(pixels(made) for made in run()))
-    each = len(photos) // 4 * 4 if work == "pillow-tiles" else len(photos)
+    each = len(photos) // 4 * 4 if work.endswith("tiles") else len(photos)
     start, images = time.perf_counter(), 0
     while time.perf_counter() - start < seconds:
         run()

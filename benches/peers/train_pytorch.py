@@ -1,13 +1,16 @@
 """Images per second of the same student in PyTorch, loader included: the other side of crates/smalti-learn/examples/speed.rs.
 
-    train_pytorch.py FOLDER NETWORK SIZE BATCH STEPS {default,tuned} WEIGHTS
+    train_pytorch.py FOLDER NETWORK SIZE BATCH STEPS {default,tuned,compiled} WEIGHTS
+
+Measures once for every line of standard input, and prints a JSON row each time.
 
 WEIGHTS are those that our side began with: the row says their loss on the first images of the folder, which must be ours.
 
 default: as the reference code of the field runs it. fp32, NCHW, ImageFolder and DataLoader with workers that decode and crop PIL images.
 tuned:   what PyTorch gives without writing kernels. bf16 autocast, channels_last, fused AdamW, decoded images held in memory.
+compiled: the same through torch.compile.
 
-In favour of PyTorch: the workers start, and the tuned form decodes, before the clock does.
+In favour of PyTorch: the workers start, the tuned form decodes, and the compiler compiles, before the clock does.
 """
 import contextlib
 import json
@@ -32,6 +35,7 @@ torch.set_num_threads(THREADS)
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 WARM_UP = 2
+EVALUATED = 128
 WORKERS = os.cpu_count()
 
 
@@ -74,12 +78,21 @@ def default_batches(folder, size, batch, steps):
     yield from DataLoader(data, batch, sampler=shuffled_epochs(len(data), steps * batch), num_workers=WORKERS)
 
 
-def tuned_batches(folder, size, batch, steps):
+def held(folder):
+    """All images and labels, in memory."""
     data = torchvision.datasets.ImageFolder(folder, F.pil_to_tensor)
     images, labels = zip(*[data[i] for i in range(len(data))])
-    labels = torch.tensor(labels)
+    return images, torch.tensor(labels)
+
+
+def normal(images):
+    """A batch of stored images for the tuned form."""
     mean, std = (torch.tensor(x).mul(255).reshape(1, 3, 1, 1) for x in (MEAN, STD))
-    order = shuffled_epochs(len(data), steps * batch)
+    return torch.stack(images).float().sub_(mean).div_(std).contiguous(memory_format=torch.channels_last)
+
+
+def tuned_batches(images, labels, size, batch, steps):
+    order = shuffled_epochs(len(images), steps * batch)
 
     def crop(image):
         box = transforms.RandomResizedCrop.get_params(image, [0.08, 1.0], [3 / 4, 4 / 3])
@@ -88,24 +101,13 @@ def tuned_batches(folder, size, batch, steps):
 
     for at in range(0, len(order), batch):
         part = order[at : at + batch]
-        x = torch.stack([crop(images[i]) for i in part]).float().sub_(mean).div_(std)
-        yield x.contiguous(memory_format=torch.channels_last), labels[part]
+        yield normal([crop(images[i]) for i in part]), labels[part]
 
 
-def main():
-    folder, name, size, batch, steps, variant, weights = sys.argv[1:]
-    size, batch, steps = int(size), int(batch), int(steps)
-    tuned = variant == "tuned"
-    torch.manual_seed(1)
-    net = network(name, size, len(os.listdir(folder)))
-    loss_before = first_loss(net, folder, weights, batch)
-    net.train()
-    if tuned:
-        net = net.to(memory_format=torch.channels_last)
-    precision = torch.autocast("cpu", torch.bfloat16) if tuned else contextlib.nullcontext()
-    optimiser = torch.optim.AdamW(net.parameters(), lr=1e-3, weight_decay=0.01, fused=tuned)
+def train(net, optimiser, precision, batches):
+    """Seconds of all steps but the first WARM_UP."""
     loss_of = nn.CrossEntropyLoss()
-    batches = (tuned_batches if tuned else default_batches)(folder, size, batch, steps + WARM_UP)
+    net.train()
     for number, (images, labels) in enumerate(batches):
         if number == WARM_UP:
             start = time.perf_counter()
@@ -115,9 +117,46 @@ def main():
         loss.backward()
         optimiser.step()
         loss.item()
-    seconds = time.perf_counter() - start
-    row = {"images_per_second": steps * batch / seconds, "train_seconds": seconds, "threads": torch.get_num_threads(), "first_loss": loss_before}
-    print(json.dumps(row))
+    return time.perf_counter() - start
+
+
+def evaluate(net, precision, folder, memory):
+    """Images per second of top-1 on all images as they are: from the folder through workers, or from memory."""
+    start = time.perf_counter()
+    net.eval()
+    if memory:
+        images, labels = memory
+        batches = ((normal(images[at : at + EVALUATED]), labels[at : at + EVALUATED]) for at in range(0, len(images), EVALUATED))
+    else:
+        data = torchvision.datasets.ImageFolder(folder, transforms.Compose([transforms.ToTensor(), transforms.Normalize(MEAN, STD)]))
+        batches = DataLoader(data, EVALUATED, num_workers=WORKERS)
+    right = count = 0
+    with torch.no_grad(), precision:
+        for images, labels in batches:
+            right += int((net(images).argmax(1) == labels).sum())
+            count += len(labels)
+    return count / (time.perf_counter() - start)
+
+
+def main():
+    folder, name, size, batch, steps, variant, weights = sys.argv[1:]
+    size, batch, steps = int(size), int(batch), int(steps)
+    tuned = variant != "default"
+    torch.manual_seed(1)
+    net = network(name, size, len(os.listdir(folder)))
+    loss_before = first_loss(net, folder, weights, batch)
+    if tuned:
+        net = net.to(memory_format=torch.channels_last)
+    precision = torch.autocast("cpu", torch.bfloat16) if tuned else contextlib.nullcontext()
+    optimiser = torch.optim.AdamW(net.parameters(), lr=1e-3, weight_decay=0.01, fused=tuned)
+    memory = held(folder) if tuned else None
+    trained = torch.compile(net) if variant == "compiled" else net
+    for _ in sys.stdin:
+        work = (size, batch, steps + WARM_UP)
+        seconds = train(trained, optimiser, precision, tuned_batches(*memory, *work) if tuned else default_batches(folder, *work))
+        row = {"images_per_second": steps * batch / seconds, "eval_images_per_second": evaluate(net, precision, folder, memory),
+               "threads": torch.get_num_threads(), "first_loss": loss_before}
+        print(json.dumps(row), flush=True)
 
 
 if __name__ == "__main__":

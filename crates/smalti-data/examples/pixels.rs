@@ -1,6 +1,6 @@
 //! Images per second from stored JPEGs to pixels, on one core: our side of benches/data_speed.py.
 //!
-//! `pixels crops|crops-scaled|tiles FOLDER SECONDS OUT` works on FOLDER/NUMBER.jpg and FOLDER/boxes.json (left, top, width, height of each) for about SECONDS and
+//! `pixels crops|crops-scaled|tiles|tiles-scaled FOLDER SECONDS OUT` works on FOLDER/NUMBER.jpg and FOLDER/boxes.json (left, top, width, height of each) for about SECONDS and
 //! prints one JSON row. One pass before the clock starts writes the pixels to OUT, so that both sides can be compared: the crops at 224 px, or mosaics of
 //! four whole images at 224 px before they are encoded.
 
@@ -54,8 +54,9 @@ fn crop(photo: &Photo, detail: Detail, out: &mut [u8]) -> Result<(), Failure> {
 }
 
 /// Four whole photographs in one.
-fn tiles(four: &[Photo], layout: &Layout) -> Result<Rgb, Failure> {
-    let tile = |photo: &Photo| resize(&Profile::default().decode(&photo.bytes)?, SIDE / 2, SIDE / 2);
+fn tiles(four: &[Photo], detail: Detail, layout: &Layout) -> Result<Rgb, Failure> {
+    let profile = Profile { detail, ..Profile::default() };
+    let tile = |photo: &Photo| resize(&profile.decode_for(&photo.bytes, SIDE / 2, SIDE / 2)?, SIDE / 2, SIDE / 2);
     let tiles: Vec<Rgb> = four.iter().map(tile).collect::<Result<_, _>>()?;
     Ok(compose(&tiles, layout)?)
 }
@@ -63,24 +64,24 @@ fn tiles(four: &[Photo], layout: &Layout) -> Result<Rgb, Failure> {
 fn main() -> Result<(), Failure> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [work, folder, seconds, out] = arguments.as_slice() else {
-        return Err("usage: pixels crops|crops-scaled|tiles FOLDER SECONDS OUT".into());
+        return Err("usage: pixels crops|crops-scaled|tiles|tiles-scaled FOLDER SECONDS OUT".into());
     };
     let (photos, seconds) = (photos(Path::new(folder))?, seconds.parse::<f64>()?);
     let layout = Layout::new(2, SIDE)?;
     let mut pixels = vec![0u8; (3 * SIDE * SIDE) as usize];
+    let detail = if work.ends_with("scaled") { Detail::Scaled } else { Detail::Exact };
     let mut pass = |keep: &mut dyn FnMut(&[u8])| -> Result<usize, Failure> {
         match work.as_str() {
             "crops" | "crops-scaled" => {
-                let detail = if work == "crops" { Detail::Exact } else { Detail::Scaled };
                 for photo in &photos {
                     crop(photo, detail, &mut pixels)?;
                     keep(&pixels);
                 }
                 Ok(photos.len())
             }
-            "tiles" => {
+            "tiles" | "tiles-scaled" => {
                 for four in photos.chunks_exact(4) {
-                    let mosaic = tiles(four, &layout)?;
+                    let mosaic = tiles(four, detail, &layout)?;
                     keep(&mosaic.data);
                     std::hint::black_box(encode(&mosaic, ImageFormat::Jpeg)?);
                 }

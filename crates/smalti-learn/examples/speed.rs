@@ -1,6 +1,6 @@
 //! Images per second of one student, loader included: our side of benches/train_speed.py.
 //!
-//! `speed FOLDER NETWORK SIZE BATCH STEPS THREADS WEIGHTS` trains on an image folder and prints one JSON row. THREADS 0 are all cores. The weights at
+//! `speed FOLDER NETWORK SIZE BATCH STEPS THREADS WEIGHTS` trains on an image folder and prints one JSON row for each line of standard input. THREADS 0 are all cores. The weights at
 //! the beginning are written to WEIGHTS, and the row says their loss on the first images of the folder, so that the other side can be seen to compute the same.
 
 use smalti_data::crop::CropRange;
@@ -48,22 +48,25 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let net = Network::new(network, shape, 1, &engine)?;
     checkpoint::save(&net, source.classes(), &IMAGENET, Path::new(weights))?;
     let first_loss = first_loss(&net, &store, batch, &engine)?;
-    run(&net, &store, batch, WARM_UP, &engine)?;
-    let history = run(&net, &store, batch, steps, &engine)?;
-    let start = Instant::now();
-    student::evaluate(&net, &store, &IMAGENET, &engine)?;
-    let eval_rate = store.len() as f64 / start.elapsed().as_secs_f64();
-    let row = serde_json::json!({
-        // The one decoding of the set counts as the loader's part.
-        "images_per_second": history.images_seen as f64 / (load_seconds + history.seconds),
-        "load_seconds": load_seconds,
-        "train_seconds": history.seconds,
-        "eval_images_per_second": eval_rate,
-        "first_loss": first_loss,
-        "precision": engine.precision_name(),
-        "threads": engine.threads,
-    });
-    println!("{row}");
+    for line in std::io::stdin().lines() {
+        line?;
+        run(&net, &store, batch, WARM_UP, &engine)?;
+        let history = run(&net, &store, batch, steps, &engine)?;
+        let start = Instant::now();
+        student::evaluate(&net, &store, &IMAGENET, &engine)?;
+        let eval_rate = store.len() as f64 / start.elapsed().as_secs_f64();
+        let row = serde_json::json!({
+            // The one decoding of the set counts as the loader's part.
+            "images_per_second": history.images_seen as f64 / (load_seconds + history.seconds),
+            "load_seconds": load_seconds,
+            "train_seconds": history.seconds,
+            "eval_images_per_second": eval_rate,
+            "first_loss": first_loss,
+            "precision": engine.precision_name(),
+            "threads": engine.threads,
+        });
+        println!("{row}");
+    }
     Ok(())
 }
 
