@@ -68,7 +68,6 @@ pub fn compress(request: &Request, ui: &Ui) -> Result<Outcome> {
     let run = Run::begin(request.out, request.overwrite)?;
     let samples = stages::scan(&source, &request.recipe, &run, ui)?;
     let settings = stages::settle(request, &samples, &run)?;
-    run.make_room()?;
     let evidence = stages::score(request, &source, &samples, &settings, &run, ui)?;
     let manifest = make_set(&source, &samples, &evidence, &settings, &request.given, &run, ui)?;
     Ok(Outcome { manifest, samples, settings })

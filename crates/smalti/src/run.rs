@@ -19,31 +19,33 @@ pub struct Run {
 }
 
 impl Run {
-    /// Takes the folders for writing `out`. With [`Overwrite::Replace`] working tables are forgotten; a set stays until [`Run::make_room`].
+    /// Takes the folders for writing `out`. What [`Overwrite::Replace`] replaces stays until [`Run::make_room`].
     ///
     /// # Errors
     /// When another run holds them, or `out` holds a finished set (without [`Overwrite::Replace`]) or something that is not ours.
     pub fn begin(out: &Path, overwrite: Overwrite) -> Result<Run> {
         let dir = working_folder(out);
-        let existed = dir.exists();
         check_output(out, overwrite)?;
         let lock = RunLock::take(&dir)?;
-        if overwrite == Overwrite::Replace && existed {
-            forget_tables(&dir)?;
-        }
         Ok(Run { out: out.to_owned(), dir, overwrite, _lock: lock })
     }
 
-    /// Removes the set that is to be replaced: once what was asked is known to be possible, and before work that would have to be done again after a crash,
-    /// since nobody goes on beside a finished set.
+    /// Whether an earlier run is replaced, whose tables say nothing of this one.
+    pub fn replaces(&self) -> bool {
+        self.overwrite == Overwrite::Replace
+    }
+
+    /// Removes the set that is to be replaced with its working tables, but for `spared`: once what was asked is known to be possible, and before work that
+    /// would have to be done again after a crash, since nobody goes on beside a finished set.
     ///
     /// # Errors
     /// [`smalti_data::Error::Io`] with the path.
-    pub fn make_room(&self) -> Result<()> {
-        match self.overwrite {
-            Overwrite::Replace => Ok(clear(&self.out, &self.dir)?),
-            Overwrite::Refuse => Ok(()),
+    pub fn make_room(&self, spared: Option<&Path>) -> Result<()> {
+        if self.replaces() {
+            clear(&self.out, &self.dir)?;
+            forget_tables(&self.dir, spared)?;
         }
+        Ok(())
     }
 
     /// A table of the working folder.
@@ -112,12 +114,13 @@ pub fn check_output(out: &Path, overwrite: Overwrite) -> Result<()> {
 }
 
 /// Removes the tables of an earlier run; nothing else in the folder is touched.
-fn forget_tables(dir: &Path) -> Result<()> {
+fn forget_tables(dir: &Path, spared: Option<&Path>) -> Result<()> {
+    let spared = spared.and_then(|path| path.canonicalize().ok());
     for name in
         ["recipe.toml", "samples.parquet", "scores.parquet", "selection.parquet", "kept.txt", "proxies.json", SUMS]
     {
         let path = dir.join(name);
-        if path.exists() {
+        if path.exists() && (spared.is_none() || path.canonicalize().ok() != spared) {
             std::fs::remove_file(&path).map_err(smalti_data::Error::io("remove", &path))?;
         }
     }

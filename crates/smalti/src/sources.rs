@@ -23,7 +23,7 @@ pub struct Scanned {
 }
 
 impl Scanned {
-    /// Opens and scans; every image is decoded once, bad ones are warned of by name.
+    /// Opens and scans; every image is checked once, bad ones are warned of by name.
     ///
     /// # Errors
     /// When the source cannot be listed.

@@ -148,8 +148,19 @@ fn an_output_that_exists_is_kept_unless_force_replaces_our_own() {
     assert!(stderr.contains("holds a finished set") && stderr.contains("--force"), "{stderr}");
     let (_, stderr) = run(compress(&source, &out, &["--ipc", "1", "--preset", "random"]), 1);
     assert!(stderr.contains("holds a finished set"), "{stderr}");
-    run(compress(&source, &out, &["--ipc", "7", "--preset", "random", "--force"]), 1);
-    assert!(tree(&out) == before, "what cannot be made replaces nothing");
+    let working = || tree(&out.with_extension("run"));
+    let tables = working();
+    let ids = dir.path().join("ids.txt");
+    std::fs::write(&ids, "no such image\n").expect("written");
+    for more in [
+        &["--ipc", "7", "--preset", "random", "--holdout", "0.3"][..],
+        &["--ipc", "1", "--selection", arg(&ids)],
+        &["--ipc", "1", "--metric", "el2n", "--scores", arg(&ids)],
+        &["--ipc", "1", "--preset", "pca", "--device", "cuda:63"],
+    ] {
+        run(compress(&source, &out, more).into_iter().chain(["--force"]), 1);
+        assert!(tree(&out) == before && working() == tables, "what cannot be made replaces nothing: {more:?}");
+    }
     assert_eq!(tree(&out), before);
     run(forced, 0);
     assert_eq!(tree(&out), before, "the same settings give the same set");

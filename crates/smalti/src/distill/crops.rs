@@ -108,7 +108,7 @@ impl Picker<'_> {
             let class = &scanned.samples.classes[block.number as usize];
             return Err(failure(
                 format!("the teacher's loss on crops of class `{class}` is no number"),
-                "give --precision f32; if it stays, train the teacher again: its weights or statistics are no numbers",
+                "train the teacher again: its weights or statistics are no numbers; if they are, start over with --precision f32 and --force",
             ));
         }
         let best = easiest(&losses, self.spec.crops as usize, block.images.len());

@@ -119,7 +119,7 @@ pub fn distill(request: &Request, ui: &Ui) -> Result<Distilled> {
     let ready = Ready::of(order, &scanned, &request.teachers, engine, ui)?;
     // A set that `--force` replaces goes when nothing but the work is left to fail.
     let run = Run::begin(request.out, request.overwrite)?;
-    run.make_room()?;
+    run.make_room(None)?;
     ready.make(order, &scanned, &run, ui)
 }
 

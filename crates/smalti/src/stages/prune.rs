@@ -8,6 +8,7 @@ use crate::ui::Ui;
 use anyhow::Result;
 use smalti_data::tables::{Samples, Selection, Split, Status, id_list};
 use smalti_select::{Budget, Candidates};
+use std::path::Path;
 
 /// Chooses the images of every class.
 ///
@@ -22,20 +23,11 @@ pub fn prune(
     ui: &Ui,
 ) -> Result<Selection> {
     let candidates = Candidates::of(samples);
-    let budget = Budget::new(settings.ipc, &settings.layout(), settings.on_small_class)?;
     let selection = match given {
-        Given::Selection(path) => {
-            let usable =
-                |row: u32| samples.rows.get(row as usize).filter(|s| s.split == Split::Train && s.status == Status::Ok);
-            let read = match id_list::is_list(path) {
-                true => id_list::read(path, samples)?,
-                false => Selection::read(path, |row| usable(row).map(|sample| sample.class_id))?,
-            };
-            let balance = smalti_select::rule(&settings.rule)?.balance;
-            smalti_select::from_given(read, &candidates, balance, &budget)?
-        }
+        Given::Selection(path) => choose_given(path, samples, settings)?,
         Given::Nothing | Given::Scores(_) => {
             let rule = smalti_select::rule(&settings.rule)?;
+            let budget = Budget::new(settings.ipc, &settings.layout(), settings.on_small_class)?;
             smalti_select::select(&candidates, evidence.view(), &rule, &budget, settings.seed)?
         }
     };
@@ -49,4 +41,20 @@ pub fn prune(
     };
     ui.say("prune", format!("{how}: kept {} of {}", thousands(kept), thousands(candidates.len() as u64)));
     Ok(selection)
+}
+
+/// A choice that was made elsewhere, held to the budget.
+///
+/// # Errors
+/// When it does not read, is of another source, or does not fit the budget.
+pub(super) fn choose_given(path: &Path, samples: &Samples, settings: &Settings) -> Result<Selection> {
+    let usable =
+        |row: u32| samples.rows.get(row as usize).filter(|s| s.split == Split::Train && s.status == Status::Ok);
+    let read = match id_list::is_list(path) {
+        true => id_list::read(path, samples)?,
+        false => Selection::read(path, |row| usable(row).map(|sample| sample.class_id))?,
+    };
+    let balance = smalti_select::rule(&settings.rule)?.balance;
+    let budget = Budget::new(settings.ipc, &settings.layout(), settings.on_small_class)?;
+    Ok(smalti_select::from_given(read, &Candidates::of(samples), balance, &budget)?)
 }

@@ -16,7 +16,7 @@ use smalti_data::tables::{Samples, Split};
 /// When the source cannot be read or the table cannot be written.
 pub fn scan(source: &Source, recipe: &Recipe, run: &Run, ui: &Ui) -> Result<Samples> {
     let path = run.table("samples.parquet");
-    let known = if path.exists() { Some(Samples::read(&path)?) } else { None };
+    let known = if path.exists() && !run.replaces() { Some(Samples::read(&path)?) } else { None };
     let known = known.filter(|samples| samples.classes == source.classes() && lists(source, samples));
     let mut samples = match known {
         Some(samples) => Samples { paths: source.paths(), ..samples },
@@ -27,7 +27,10 @@ pub fn scan(source: &Source, recipe: &Recipe, run: &Run, ui: &Ui) -> Result<Samp
         ui.warn(warning);
     }
     hold_out(&mut samples, recipe.holdout.unwrap_or(0.0), recipe.seed.unwrap_or(0));
-    samples.write(&path)?;
+    // The table of a set that may stay belongs to it: `settle` writes over it.
+    if !run.replaces() {
+        samples.write(&path)?;
+    }
     let used = samples.usable(Split::Train).count() as u64;
     ui.say(
         "scan",

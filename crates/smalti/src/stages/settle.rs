@@ -1,6 +1,7 @@
 //! Settle: the recipe becomes complete and is saved before any work.
 
-use super::Given;
+use super::prune::choose_given;
+use super::{Given, given_scores};
 use crate::error::{failure, usage};
 use crate::pipeline::Request;
 use crate::recipe::Settings;
@@ -9,13 +10,15 @@ use crate::sources::typical_side;
 use anyhow::Result;
 use smalti_data::files;
 use smalti_data::tables::{Samples, Split};
+use smalti_learn::engine::Engine;
 use smalti_select::{Budget, Needs};
 use std::path::Path;
 
-/// Completes the settings with what the source says and keeps them in the working folder.
+/// Completes the settings with what the source says, finds out whether they can be met, removes what is replaced, and keeps them in the working folder.
 ///
 /// # Errors
-/// For settings that are in no list or out of range; for a folder that belongs to a run with others; for a class that is too small.
+/// For settings that are in no list or out of range; for a folder that belongs to a run with others; for a class that is too small, tables that do not fit,
+/// or a machine that cannot train the proxies.
 pub fn settle(request: &Request, samples: &Samples, run: &Run) -> Result<Settings> {
     if samples.usable(Split::Train).next().is_none() {
         let what = format!("`{}` has no usable training image", request.source.display());
@@ -49,8 +52,30 @@ pub fn settle(request: &Request, samples: &Samples, run: &Run) -> Result<Setting
         Some(path) => line_of("class map", path)?,
         None => String::new(),
     };
-    run.keep_settings(&(settings.to_toml() + &fingerprint(&request.given)? + &map))?;
+    let text = settings.to_toml() + &fingerprint(&request.given)? + &map;
+    let named = match &request.given {
+        Given::Nothing => None,
+        Given::Scores(path) | Given::Selection(path) => Some(path.as_path()),
+    };
+    if run.replaces() {
+        can_be_met(request, samples, &settings)?;
+        run.make_room(named)?;
+        samples.write(&run.table("samples.parquet"))?;
+    }
+    run.keep_settings(&text)?;
     Ok(settings)
+}
+
+/// What else can fail before the work, found out while what it replaces is still there.
+fn can_be_met(request: &Request, samples: &Samples, settings: &Settings) -> Result<()> {
+    match (&request.given, &settings.metric) {
+        (Given::Selection(path), _) => choose_given(path, samples, settings).map(drop),
+        (Given::Scores(path), Some(metric)) => given_scores(path, metric, settings.hard_end).map(drop),
+        (Given::Scores(_) | Given::Nothing, _) if settings.proxy.is_some() => {
+            Ok(Engine::start(request.machine).map(drop)?)
+        }
+        (Given::Scores(_) | Given::Nothing, _) => Ok(()),
+    }
 }
 
 /// What was given from elsewhere is part of the identity of a run, by content.
