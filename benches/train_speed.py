@@ -110,8 +110,8 @@ def side_by_side(work, folder, scratch, repeats):
         process.stdin.write("again\n" * repeats)
         process.stdin.close()
     rows = [process.stdout.read().splitlines() for process in started]
-    for process in started:
-        process.wait()
+    if any(process.wait() != 0 for process in started) or {len(of) for of in rows} != {repeats}:
+        sys.exit(f"{name}: a process of several has failed")
     return [sum(json.loads(row)["images_per_second"] for row in at_once) for at_once in zip(*rows)]
 
 
