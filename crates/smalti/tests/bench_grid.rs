@@ -227,7 +227,7 @@ fn a_teacher_of_one_size_is_refused_growing_views_before_any_work() {
     assert_ne!(text, RECIPE);
     std::fs::write(&recipe, text).expect("written");
     let (_, stderr) = run(["bench", arg(&recipe), "--out", arg(&out)], 1);
-    assert!(stderr.contains("convnet-2/8 was built for 24 px and cannot see views of 16 px"), "{stderr}");
+    assert!(stderr.contains("convnet-2/8-bn was built for 24 px and cannot see views of 16 px"), "{stderr}");
     assert!(!out.join("cells").exists() && !out.join("work/sets").exists());
 }
 
