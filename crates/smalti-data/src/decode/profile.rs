@@ -65,7 +65,7 @@ impl Profile {
     }
 
     /// Width and height in pixels of an image that decodes. Of a JPEG every bit is read, and one pixel in 64 computed: damage shows in the
-    /// reading, which then is nearly all of the time.
+    /// reading.
     ///
     /// # Errors
     /// As [`super::decode`].
