@@ -3,7 +3,7 @@
     .venv/bin/python benches/train_speed.py [--repeats N] [--only NETWORK]
 
 Runs the programs in turn (ours, PyTorch default, PyTorch tuned, ours, ...), each alone on the machine while the others wait, and prints Markdown tables of
-medians. About nine minutes on two cores. Linux only: it notices when another program is at work.
+medians. Linux only: it notices when another program is at work.
 """
 import argparse
 import io
