@@ -133,7 +133,7 @@ def main():
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--only", help="one network of the list")
     options = parser.parse_args()
-    build = ["cargo", "build", "--release", "--quiet", "-p", "smalti-learn", "--example", "speed"]
+    build = ["cargo", "build", "--release", "--quiet", "--locked", "--workspace", "--example", "speed"]
     subprocess.run(build, check=True, cwd=ROOT)
     print(f"{processor()}; torch {torch.__version__}, torchvision {torchvision.__version__}, Python {platform.python_version()}")
     print(f"Images per second, loader included: median of {options.repeats} runs in turns (± half the range).")
