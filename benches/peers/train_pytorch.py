@@ -124,8 +124,8 @@ def evaluate(net, precision, folder, memory):
     """Images per second of top-1 on all images as they are: decoded by workers, which start before the clock does, or from memory."""
     net.eval()
     if memory:
-        images, labels = memory
-        batches = ((normal(images[at : at + EVALUATED]), labels[at : at + EVALUATED]) for at in range(0, len(images), EVALUATED))
+        stored, known = memory
+        batches = ((normal(stored[at : at + EVALUATED]), known[at : at + EVALUATED]) for at in range(0, len(stored), EVALUATED))
     else:
         data = torchvision.datasets.ImageFolder(folder, transforms.Compose([transforms.ToTensor(), transforms.Normalize(MEAN, STD)]))
         batches = iter(DataLoader(data, EVALUATED, num_workers=WORKERS))
