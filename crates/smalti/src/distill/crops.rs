@@ -104,14 +104,8 @@ impl Picker<'_> {
         let all: Vec<&Rgb> = drawn.iter().flatten().collect();
         let Opened { network, columns, .. } = self.teacher;
         let losses = tile_losses(network, &all, (columns, block.number), &self.teacher.constants(), &self.engine)?;
-        if losses.iter().any(|loss| !loss.is_finite()) {
-            let class = &scanned.samples.classes[block.number as usize];
-            return Err(failure(
-                format!("the teacher's loss on crops of class `{class}` is no number"),
-                "train the teacher again: its weights or statistics are no numbers; if they are, start over with --precision f32 and --force",
-            ));
-        }
-        let best = easiest(&losses, self.spec.crops as usize, block.images.len());
+        let class = &scanned.samples.classes[block.number as usize];
+        let best = easiest(&losses, self.spec.crops as usize, block.images.len(), class)?;
         Ok(best.into_iter().map(|at| all[at].clone()).collect())
     }
 }
@@ -126,8 +120,17 @@ fn draw(image: &Rgb, spec: &CropSpec, (seed, row): (u64, u32), tile: u32) -> sma
     (0..spec.crops).map(crop).collect()
 }
 
-/// Of finite losses [images x crops] the places of the `wanted` smallest, at most one an image; the first of equals.
-fn easiest(losses: &[f32], crops: usize, wanted: usize) -> Vec<usize> {
+/// Of the losses [images x crops] of a class the places of the `wanted` smallest, at most one an image; the first of equals.
+///
+/// # Errors
+/// When one is no number: whether it is easy cannot be told.
+fn easiest(losses: &[f32], crops: usize, wanted: usize, class: &str) -> Result<Vec<usize>> {
+    if losses.iter().any(|loss| !loss.is_finite()) {
+        return Err(failure(
+            format!("the teacher's loss on crops of class `{class}` is no number"),
+            "train the teacher again: its weights or statistics are no numbers; if they are, start over with --precision f32 and --force",
+        ));
+    }
     let best = |(image, own): (usize, &[f32])| {
         let least = own.iter().enumerate().min_by(|a, b| a.1.total_cmp(b.1)).map_or(0, |(at, _)| at);
         image * crops + least
@@ -135,7 +138,7 @@ fn easiest(losses: &[f32], crops: usize, wanted: usize) -> Vec<usize> {
     let mut best: Vec<usize> = losses.chunks(crops).enumerate().map(best).collect();
     best.sort_by(|&a, &b| losses[a].total_cmp(&losses[b]));
     best.truncate(wanted);
-    best
+    Ok(best)
 }
 
 #[cfg(test)]
@@ -145,7 +148,12 @@ mod tests {
     #[test]
     fn the_easiest_crop_of_each_image_is_ranked() {
         let losses = [0.5, 0.4, 0.1, 0.2, 0.3, 0.3, 0.9, 0.05];
-        assert_eq!(easiest(&losses, 2, 3), [7, 2, 4], "one an image; the first of equals");
-        assert_eq!(easiest(&losses, 4, 9), [7, 2], "of four crops each");
+        let easiest = |losses: &[f32], crops, wanted| easiest(losses, crops, wanted, "disc");
+        assert_eq!(easiest(&losses, 2, 3).expect("numbers"), [7, 2, 4], "one an image; the first of equals");
+        assert_eq!(easiest(&losses, 4, 9).expect("numbers"), [7, 2], "of four crops each");
+        for none in [f32::NAN, -f32::NAN, f32::INFINITY] {
+            let error = easiest(&[none, 1.0, 2.0, 3.0], 2, 1).expect_err("no number").to_string();
+            assert!(error.contains("class `disc` is no number"), "{error}");
+        }
     }
 }
