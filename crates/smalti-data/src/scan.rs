@@ -17,10 +17,32 @@ use std::sync::{Mutex, PoisonError};
 pub fn scan(source: &Source, progress: &(dyn Fn(u64) + Sync)) -> Result<Samples> {
     let count = u32::try_from(source.len()).expect("a source numbers its rows in 32 bits");
     let rows: Vec<u32> = (0..count).collect();
+    let (samples, causes) = look(source, &rows, progress)?;
+    Ok(Samples { classes: source.classes().to_vec(), rows: samples, paths: source.paths(), causes })
+}
+
+/// Looks again at the images of an earlier table that could not be used: they may have been repaired.
+///
+/// # Errors
+/// As [`scan`].
+pub fn scan_bad(source: &Source, samples: &mut Samples) -> Result<()> {
+    let bad: Vec<u32> = samples.bad().map(|(sample, _)| sample.sample).collect();
+    let (found, causes) = look(source, &bad, &|_| ())?;
+    found.into_iter().for_each(|sample| samples.rows[sample.sample as usize] = sample);
+    samples.causes = causes;
+    Ok(())
+}
+
+/// The rows of images, sorted, and why some cannot be used.
+fn look(
+    source: &Source,
+    rows: &[u32],
+    progress: &(dyn Fn(u64) + Sync),
+) -> Result<(Vec<Sample>, BTreeMap<u32, String>)> {
     // In the order in which threads finish, and sorted at the end: one piece of memory, never a second copy.
     let found: Mutex<(Vec<Sample>, BTreeMap<u32, String>)> =
         Mutex::new((Vec::with_capacity(rows.len()), BTreeMap::new()));
-    source.for_each(&rows, &|row, bytes| {
+    source.for_each(rows, &|row, bytes| {
         let (sample, cause) = describe(source, row, bytes);
         let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
         found.0.push(sample);
@@ -34,7 +56,7 @@ pub fn scan(source: &Source, progress: &(dyn Fn(u64) + Sync)) -> Result<Samples>
         let what = format!("`{}` gave {} of its {} images", source.location().display(), samples.len(), rows.len());
         return Err(Error::input(what, "the source changes while it is read; run the command again when it rests"));
     }
-    Ok(Samples { classes: source.classes().to_vec(), rows: samples, paths: source.paths(), causes })
+    Ok((samples, causes))
 }
 
 /// The row of an image, and why it cannot be used where it cannot.

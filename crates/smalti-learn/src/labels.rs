@@ -10,7 +10,7 @@ use crate::mix::Mixed;
 use crate::schedule::{Order, Planned, Schedule};
 use crate::sight::Sight;
 use crate::teacher::Teacher;
-use crate::train::TrainSpec;
+use crate::train::{TrainSpec, check};
 use half::f16;
 use smalti_data::random::{Stage, Stream};
 use smalti_data::store::ImageStore;
@@ -271,6 +271,7 @@ pub fn record(
             "choose a protocol without it, or a teacher that sees every batch",
         ));
     }
+    check(store, spec)?;
     let images = store.len() as u32;
     let schedule = spec.schedule(images);
     let mut order = Order::new(spec.seed, images);

@@ -92,6 +92,7 @@ pub fn record(
             rows: Vec::with_capacity(store.len()),
             before: HashMap::new(),
             last_correct: 0.0,
+            evaluated: false,
             progress,
         };
         let history = train(&network, store, &mut Labels::Hard, &plan, engine, &mut recorder)?;
@@ -161,10 +162,18 @@ fn features_of(
     let mut values = vec![0.0f32; indices.len() * width];
     features.copy_data(&mut values, indices.len() * width);
     if let Some(&value) = values.iter().find(|value| !value.is_finite()) {
-        return Err(Error::Diverged { stage: stage.to_owned(), step: 0, loss: f64::from(value) });
+        return Err(no_number(stage, "a feature after the last epoch", value));
     }
     let samples = indices.iter().map(|&i| store.sample(i)).collect();
     Ok(Features { samples, labels: indices.iter().map(|&i| store.label(i)).collect(), width, values })
+}
+
+/// A value of the trace that ran out of the range of numbers, though the loss of training did not.
+fn no_number(stage: &str, what: &str, value: f32) -> Error {
+    Error::input(
+        format!("{stage}: {what} is {value}"),
+        "choose another network or protocol for the proxies: --proxy, --proxy-protocol",
+    )
 }
 
 /// Turns the loop's outputs into trace rows.
@@ -178,6 +187,8 @@ struct Recorder<'a> {
     /// Whether a sample was right when its pass was last recorded.
     before: HashMap<(Pass, u32), bool>,
     last_correct: f64,
+    /// Whether `last_correct` is of an eval pass.
+    evaluated: bool,
     progress: &'a dyn Fn(u64),
 }
 
@@ -206,20 +217,21 @@ impl Observer for Recorder<'_> {
                 Ok(())
             })?;
         }
-        let numbers = |row: &TraceRow| row.loss.is_finite() && row.grad_last.is_finite();
-        if let Some(row) = self.rows.iter().find(|row| !numbers(row)) {
-            return Err(Error::Diverged {
-                stage: self.stage.to_owned(),
-                step: u64::from(epoch),
-                loss: f64::from(row.loss),
-            });
+        let broken = |row: &TraceRow| [row.loss, row.grad_last].into_iter().find(|value| !value.is_finite());
+        if let Some(value) = self.rows.iter().find_map(broken) {
+            return Err(no_number(self.stage, &format!("a loss or gradient of epoch {epoch}"), value));
         }
         for row in &mut self.rows {
             row.was_correct = self.before.insert((row.pass, row.sample), row.correct);
         }
-        let pass = if self.rows.iter().any(|r| r.pass == Pass::Eval) { Pass::Eval } else { Pass::Train };
-        let right = self.rows.iter().filter(|r| r.pass == pass && r.correct).count();
-        self.last_correct = 100.0 * right as f64 / self.store.len() as f64;
+        let evaluated = self.spec.eval_epochs.contains(&epoch);
+        // Views of training are easier or harder than the images: they count only until the images themselves are seen.
+        if evaluated || !self.evaluated {
+            let pass = if evaluated { Pass::Eval } else { Pass::Train };
+            let right = self.rows.iter().filter(|r| r.pass == pass && r.correct).count();
+            self.last_correct = 100.0 * right as f64 / self.store.len() as f64;
+            self.evaluated = evaluated;
+        }
         write_epoch(self.dir, epoch, &self.rows)?;
         self.rows.clear();
         Ok(())

@@ -167,7 +167,7 @@ pub fn train(
 }
 
 /// What the loop cannot start with.
-fn check(store: &ImageStore, spec: &TrainSpec) -> Result<()> {
+pub(crate) fn check(store: &ImageStore, spec: &TrainSpec) -> Result<()> {
     let nothing = |what: &str, hint: &str| Err(Error::input(format!("{} has {what}", spec.stage), hint));
     if store.is_empty() {
         return nothing("no images to train on", "give it a set with at least one image");

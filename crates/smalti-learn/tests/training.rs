@@ -24,6 +24,7 @@ use smalti_learn::proxy::{self, Leaves, ProxySpec, Task};
 use smalti_learn::schedule::{Length, Rate};
 use smalti_learn::student::{self, StudentResult};
 use smalti_learn::train::{StatisticsUpdate, TrainSpec};
+use std::path::Path;
 use std::sync::Mutex;
 
 const SIZE: u32 = 16;
@@ -208,7 +209,7 @@ fn a_proxy_records_every_sample_of_every_epoch() {
     assert_eq!((report.seed, *seen.lock().expect("one thread")), (4, 63));
     assert!(!trace.join("seed=4.partial").exists());
 
-    let rows = |epoch: u32| {
+    let rows = |trace: &Path, epoch: u32| {
         let path = trace.join(format!("seed=4/epoch={epoch}.parquet"));
         let table = read_table(&path).expect("a trace");
         let samples: UInt32Array = column(&table, "sample", &DataType::UInt32, &path).expect("there");
@@ -222,7 +223,7 @@ fn a_proxy_records_every_sample_of_every_epoch() {
             })
             .collect::<Vec<_>>()
     };
-    let (first, second, third) = (rows(0), rows(1), rows(2));
+    let (first, second, third) = (rows(&trace, 0), rows(&trace, 1), rows(&trace, 2));
     for table in [&first, &second] {
         assert_eq!(table.iter().map(|r| r.1).collect::<Vec<_>>(), (0..21).collect::<Vec<_>>());
     }
@@ -235,6 +236,13 @@ fn a_proxy_records_every_sample_of_every_epoch() {
     assert_eq!((eval.len(), train.len()), (21, 21));
     assert!(eval.iter().all(|row| row.3.is_none()), "the first eval pass");
     let right = eval.iter().filter(|row| row.2).count() as f64;
+    assert!((report.train_top1_percent - 100.0 * right / 21.0).abs() < 1e-9);
+
+    // Later views of training do not take the place of the last look at the images themselves.
+    let early = dir.path().join("early");
+    let spec = ProxySpec { eval_epochs: vec![1], ..proxy.clone() };
+    let report = proxy::record(&set, 3, &spec, &Task { trace: &early, ..task }, &engine, &|_| ()).expect("recorded");
+    let right = rows(&early, 1).iter().filter(|row| row.0 == "eval" && row.2).count() as f64;
     assert!((report.train_top1_percent - 100.0 * right / 21.0).abs() < 1e-9);
 
     // A run that was cut off leaves `.partial`; the next one replaces it and gives the same numbers.

@@ -60,7 +60,7 @@ impl Budget {
     pub fn check(&self, balance: Balance, counts: &[usize], classes: &[String]) -> Result<()> {
         match balance {
             Balance::Class => self.quotas(counts, classes, Counted::Usable).map(|_| ()),
-            Balance::Global => self.in_all(classes.len(), counts.iter().sum()).map(|_| ()),
+            Balance::Global => self.in_all(classes.len(), counts.iter().sum(), Counted::Usable).map(|_| ()),
         }
     }
 
@@ -92,16 +92,18 @@ impl Budget {
     ///
     /// # Errors
     /// [`Error::Input`] when there are fewer, or the budget is none.
-    pub(crate) fn in_all(&self, classes: usize, count: usize) -> Result<u32> {
+    pub(crate) fn in_all(&self, classes: usize, count: usize, counted: Counted) -> Result<u32> {
         self.is_whole()?;
         let wanted = u64::from(self.per_class) * classes as u64;
         let few = self.on_small_class == OnSmallClass::Refuse && wanted > count as u64;
         if few || count == 0 {
+            let (what, more) = match counted {
+                Counted::Usable => ("usable training images", ""),
+                Counted::Given => ("samples of the given selection", ", keep more in it"),
+            };
             return Err(Error::input(
-                format!(
-                    "{count} usable training images are fewer than the {wanted} samples needed (ipc x grid² x classes)"
-                ),
-                "lower --ipc or --grid, or keep what there is: `--on-small-class fewer`",
+                format!("{count} {what} are fewer than the {wanted} samples needed (ipc x grid² x classes)"),
+                format!("lower --ipc or --grid{more}, or keep what there is: `--on-small-class fewer`"),
             ));
         }
         Ok(wanted.min(count as u64) as u32)

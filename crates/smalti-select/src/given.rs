@@ -30,7 +30,7 @@ pub fn from_given(
         Balance::Class => budget.quotas(&counts, candidates.classes(), Counted::Given)?,
         Balance::Global => {
             let kept: Vec<u32> = counts.iter().map(|&count| count as u32 / budget.multiple * budget.multiple).collect();
-            budget.in_all(counts.len(), kept.iter().sum::<u32>() as usize)?;
+            budget.in_all(counts.len(), kept.iter().sum::<u32>() as usize, Counted::Given)?;
             kept
         }
     };
@@ -163,6 +163,10 @@ mod tests {
         assert!(error.hint().expect("a hint").contains("given selection"));
         let fewer = with(OnSmallClass::Fewer).expect("whole images");
         assert_eq!((fewer.kept_of(0), fewer.kept_of(1)), (vec![0, 1], vec![6, 7]));
+        let four = Budget { per_class: 4, multiple: 2, on_small_class: OnSmallClass::Refuse };
+        let error =
+            from_given(selection(), &Candidates::of(&source()), Balance::Global, &four).expect_err("four of eight");
+        assert!(error.to_string().starts_with("4 samples of the given selection are fewer than the 8"), "{error}");
         // A class that the selection leaves out is too small in both ways.
         let half = theirs(vec![row(0, 0, true, 0)]);
         let one = budget(1, OnSmallClass::Fewer);

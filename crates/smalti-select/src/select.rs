@@ -168,7 +168,7 @@ fn globally(
     ranker: &Ranker,
     budget: &Budget,
 ) -> Result<(Vec<Vec<u32>>, Vec<u32>)> {
-    let keep = budget.in_all(counts.len(), candidates.len())?;
+    let keep = budget.in_all(counts.len(), candidates.len(), Counted::Usable)?;
     let ranked = ranker.rank(0, &candidates.as_one(), keep)?;
     let mut classes = vec![0; candidates.source_len()];
     candidates.iter().for_each(|sample| classes[sample.sample as usize] = sample.class_id);

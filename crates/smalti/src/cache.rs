@@ -12,7 +12,7 @@ use crate::error::failure;
 use crate::ui::Ui;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
-use smalti_data::files;
+use smalti_data::files::{self, RunLock};
 use smalti_data::tables::{Samples, Split};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -121,16 +121,19 @@ impl Cache {
         Some(files)
     }
 
-    /// Keeps `files`, a folder that never changes again. A cache that cannot take it is a warning, no failure.
-    pub fn keep(&self, kind: Kind, key: &str, about: &str, from: &Path, ui: &Ui) {
+    /// Keeps the files that `fill` puts into the folder it is given; they never change again. A cache that cannot take them is a warning, no failure.
+    pub fn keep(&self, kind: Kind, key: &str, about: &str, ui: &Ui, fill: impl FnOnce(&Path) -> Result<()>) {
         let Some(artifacts) = self.artifacts() else { return };
         let folder = artifacts.join(format!("{}-{key}", kind.name()));
         let kept = (|| -> Result<()> {
+            // Runs of one source keep the same things, maybe at once.
+            let _alone = RunLock::wait(&artifacts, &|| ())?;
             let partial = files::partial_of(&folder);
             if partial.exists() {
                 fs::remove_dir_all(&partial)?;
             }
-            link_tree(from, &partial.join(FILES))?;
+            fs::create_dir_all(partial.join(FILES))?;
+            fill(&partial.join(FILES))?;
             let bytes = size(&partial.join(FILES))?;
             let entry = Entry { kind, key: key.to_owned(), about: about.to_owned(), bytes, unused_seconds: 0 };
             files::write_bytes(&partial.join(ABOUT), &serde_json::to_vec_pretty(&entry)?)?;
@@ -172,15 +175,15 @@ impl Cache {
     /// # Errors
     /// As [`Cache::list`]; when something cannot be removed.
     pub fn clean(&self, keep: u64) -> Result<Vec<Entry>> {
-        let (mut left, mut gone) = (0u64, Vec::new());
-        for entry in self.list()? {
-            left = left.saturating_add(entry.bytes);
-            if left > keep {
-                let folder = self.artifacts().unwrap_or_default().join(format!("{}-{}", entry.kind.name(), entry.key));
-                fs::remove_dir_all(&folder).with_context(|| format!("cannot remove `{}`", folder.display()))?;
-                left -= entry.bytes;
-                gone.push(entry);
-            }
+        let (mut found, mut gone) = (self.list()?, Vec::new());
+        let mut left: u64 = found.iter().map(|entry| entry.bytes).sum();
+        while left > keep
+            && let Some(entry) = found.pop()
+        {
+            let folder = self.artifacts().unwrap_or_default().join(format!("{}-{}", entry.kind.name(), entry.key));
+            fs::remove_dir_all(&folder).with_context(|| format!("cannot remove `{}`", folder.display()))?;
+            left -= entry.bytes;
+            gone.push(entry);
         }
         Ok(gone)
     }
@@ -216,7 +219,11 @@ pub fn link_tree(from: &Path, to: &Path) -> std::io::Result<()> {
         let place = to.join(entry.file_name());
         if entry.file_type()?.is_dir() {
             link_tree(&entry.path(), &place)?;
-        } else if fs::hard_link(entry.path(), &place).is_err() {
+        } else if let Err(error) = fs::hard_link(entry.path(), &place) {
+            // To copy onto a link would change the file at its other end.
+            if error.kind() == std::io::ErrorKind::AlreadyExists {
+                return Err(error);
+            }
             fs::copy(entry.path(), &place)?;
         }
     }
@@ -239,7 +246,7 @@ mod tests {
         let keys = [key(&("settings", 1)), key(&("settings", 2))];
         assert!(keys[0] != keys[1] && cache.find(Kind::Proxy, &keys[0]).is_none());
         for key in &keys {
-            cache.keep(Kind::Proxy, key, "a proxy", &made, &SILENT);
+            cache.keep(Kind::Proxy, key, "a proxy", &SILENT, |folder| Ok(link_tree(&made, folder)?));
         }
         let found = cache.find(Kind::Proxy, &keys[0]).expect("kept");
         assert_eq!(fs::read(found.join("a/b.txt")).expect("there"), b"12345");

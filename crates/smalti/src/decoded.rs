@@ -7,7 +7,6 @@ use smalti_data::mosaic::Layout;
 use smalti_data::source::Source;
 use smalti_data::store::{Budget, Fit, ImageStore};
 use smalti_data::tables::Samples;
-use std::path::Path;
 
 /// Fewer bytes are decoded in a second or less.
 const WORTH_KEEPING: u64 = 64 << 20;
@@ -51,7 +50,7 @@ pub fn load(
         }
         None => {
             let store = decode()?;
-            keep(&cache, &key, &store, budget.spool, ui);
+            keep(&cache, &key, &store, ui);
             Ok(store)
         }
     }
@@ -76,16 +75,9 @@ fn key(source: &Source, samples: &Samples, wanted: Wanted) -> String {
     cache::key(&("decoded 2", env!("CARGO_PKG_VERSION"), contents, wanted.layout.size, wanted.fit, profile))
 }
 
-/// A cache that cannot take it is a warning, no failure.
-fn keep(cache: &Cache, key: &str, store: &ImageStore, scratch: &Path, ui: &Ui) {
+fn keep(cache: &Cache, key: &str, store: &ImageStore, ui: &Ui) {
     let about = format!("{} images of {} px", store.len(), store.size());
-    let folder = scratch.join(format!("decoded-for-the-cache-{}", std::process::id()));
-    match store.write(&folder.join(FILE)) {
-        Ok(()) => cache.keep(Kind::Decoded, key, &about, &folder, ui),
-        Err(error) => ui.warn(format!("the cache did not take {about}: {error}")),
-    }
-    // What is left of it does no harm.
-    let _ = std::fs::remove_dir_all(&folder);
+    cache.keep(Kind::Decoded, key, &about, ui, |folder| Ok(store.write(&folder.join(FILE))?));
 }
 
 #[cfg(test)]
@@ -116,7 +108,7 @@ mod tests {
         let budget = Budget { memory_bytes: 1 << 20, spool: dir.path() };
         let store = ImageStore::load(&source, &rows, &eight, Fit::Whole, &budget, &|_| ()).expect("decoded");
         assert!(known(&cache, &own, wanted).is_none());
-        keep(&cache, &own, &store, dir.path(), &ui);
+        keep(&cache, &own, &store, &ui);
         let found = known(&cache, &own, wanted).expect("kept");
         assert_eq!(found.image(1).expect("in memory"), store.image(1).expect("in memory"));
         let file = cache.find(Kind::Decoded, &own).expect("kept").join(FILE);

@@ -356,3 +356,31 @@ fn jobs_share_the_cells_and_give_the_table_of_one() {
         assert!(stderr.contains(said), "{stderr}");
     }
 }
+
+#[test]
+fn a_name_that_was_left_out_for_a_while_still_means_the_same() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    images(dir.path(), 16);
+    let (recipe, out) = (dir.path().join("rows.toml"), dir.path().join("out"));
+    let (head, _) = RECIPE.split_once("protocols").expect("it has protocols");
+    let bench = |rows: &str, status: i32| {
+        let training = "[training]\nstudent = \"convnet-1/4\"\nimages-seen = 60\nbatch = 20\ncrop-min = 0.3\n";
+        let proxy = "[proxy]\nnetwork = \"convnet-1/4\"\nsize = 16\nepochs = 1\nseeds = 1\n";
+        let text = format!("{head}{training}{proxy}[[row]]\npreset = \"random\"\nseeds = 1\n{rows}");
+        std::fs::write(&recipe, text.replace("ipc = [1, 2]", "ipc = [1]")).expect("written");
+        run(["bench", arg(&recipe), "--out", arg(&out), "--quiet"], status).1
+    };
+    let row = |name: &str, rule: &str, metric: &str| {
+        format!(
+            "[[row]]\nname = \"{name}\"\npreset = \"el2n-easy\"\nrule = \"{rule}\"\nmetric = \"{metric}\"\nhard-end = \"high\"\nseeds = 1\n"
+        )
+    };
+    bench(&row("x", "easy-first", "mine=avg(loss)"), 0);
+    bench("", 0);
+    let stderr = bench(&row("x", "hard-first", "mine=avg(loss)"), 1);
+    assert!(stderr.contains("cells of a row `x` with other settings"), "{stderr}");
+    let stderr = bench(&row("y", "easy-first", "mine@eval=avg(loss)"), 1);
+    assert!(stderr.contains("metric mine"), "{stderr}");
+    bench(&row("x", "easy-first", "mine=avg(loss)"), 0);
+    assert_eq!(cells(&out).len(), 2);
+}

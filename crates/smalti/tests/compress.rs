@@ -236,6 +236,41 @@ fn a_broken_off_run_with_other_settings_is_not_mixed_up() {
 }
 
 #[test]
+fn scores_of_a_broken_off_run_are_not_laid_on_other_images() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let (source, out) = (images(dir.path(), 6), dir.path().join("set"));
+    let mut args = compress(&source, &out, &["--ipc", "1"]);
+    args.extend(TINY_PROXY);
+    run(args.clone(), 0);
+    std::fs::remove_dir_all(&out).expect("removed");
+    // As many images as before, of which some have other rows now.
+    let disc = source.join("train/disc");
+    let first =
+        std::fs::read_dir(&disc).expect("a class").map(|e| e.expect("an entry").path()).min().expect("an image");
+    std::fs::rename(&first, disc.join("zz.png")).expect("renamed");
+    let (_, stderr) = run(args.clone(), 1);
+    assert!(stderr.contains("other settings") && stderr.contains("training images"), "{stderr}");
+    std::fs::rename(disc.join("zz.png"), first).expect("renamed");
+    run(args, 0);
+}
+
+#[test]
+fn a_repaired_image_is_seen_by_the_command_that_failed_for_it() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let (source, out) = (images(dir.path(), 6), dir.path().join("set"));
+    let disc = source.join("train/disc");
+    let image =
+        std::fs::read_dir(&disc).expect("a class").map(|e| e.expect("an entry").path()).min().expect("an image");
+    let whole = std::fs::read(&image).expect("there");
+    std::fs::write(&image, &whole[..40]).expect("written");
+    let args = compress(&source, &out, &["--ipc", "6", "--preset", "random"]);
+    let (_, stderr) = run(args.clone(), 1);
+    assert!(stderr.contains("disc"), "{stderr}");
+    std::fs::write(&image, whole).expect("written");
+    run(args, 0);
+}
+
+#[test]
 fn a_proxy_that_another_run_trained_comes_from_the_cache_with_the_same_bytes() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let (source, cache) = (images(dir.path(), 6), dir.path().join("cache"));

@@ -46,12 +46,17 @@ fn rank(class: &Class) -> Vec<u32> {
 fn strata(class: &Class, survivors: &[u32]) -> Vec<Vec<u32>> {
     let score = |position: u32| f64::from(class.hard.hardness(class.hardness[position as usize]));
     let scores = survivors.iter().map(|&position| score(position));
-    let (low, high) = scores.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), s| (l.min(s), h.max(s)));
+    let finite = scores.filter(|score| score.is_finite());
+    let (low, high) = finite.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), s| (l.min(s), h.max(s)));
     let width = ((high - low) * (1.0 + 1e-4)) / STRATA as f64;
     let mut strata = vec![Vec::new(); STRATA];
     for &position in survivors {
-        // Equal scores are one stratum.
-        let at = if width > 0.0 { ((score(position) - low) / width) as usize } else { 0 };
+        // Equal scores are one stratum; infinite ones are at the ends.
+        let at = match score(position) {
+            f64::INFINITY => STRATA - 1,
+            score if width > 0.0 => ((score - low) / width) as usize,
+            _ => 0,
+        };
         strata[at.min(STRATA - 1)].push(position);
     }
     strata
@@ -73,6 +78,19 @@ fn allocate(sizes: &[usize], budget: usize) -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn infinite_scores_are_at_the_ends_and_leave_the_rest_apart() {
+        let hardness = [0.0, f32::INFINITY, 0.5, f32::NEG_INFINITY, 1.0];
+        let points = crate::points::Points::new(1, std::iter::empty());
+        let hard = crate::metrics::HardEnd::High;
+        let class =
+            Class { class_id: 0, len: 5, keep: 2, hardness: &hardness, hard, points: &points, parameter: 0.0, seed: 0 };
+        let found = strata(&class, &[0, 1, 2, 3, 4]);
+        assert_eq!((&*found[0], &*found[STRATA / 2 - 1], &*found[STRATA - 1]), (&[0, 3][..], &[2][..], &[1, 4][..]));
+        let equal = strata(&Class { hardness: &[f32::INFINITY; 5], ..class }, &[0, 1, 2, 3, 4]);
+        assert_eq!(equal[STRATA - 1].len(), 5);
+    }
 
     #[test]
     fn the_remainder_flows_to_the_largest_strata() {

@@ -28,7 +28,7 @@ fn rank(class: &Class) -> Vec<u32> {
         let distances = class.points.distances_from(next);
         nearest.iter_mut().zip(distances).for_each(|(least, distance)| *least = least.min(distance));
         // A kept sample is never the farthest, copies of it come last.
-        kept.iter().for_each(|&position| nearest[position as usize] = -1.0);
+        nearest[next as usize] = -1.0;
         let farther =
             |best: u32, other: u32| if nearest[other as usize] > nearest[best as usize] { other } else { best };
         next = (0..class.len).reduce(farther).unwrap_or_default();

@@ -4,6 +4,7 @@ use super::cells::{Job, set_name};
 use super::lab::Torch;
 use crate::stages::{self, Evidence, ProxyJob};
 use anyhow::Result;
+use smalti_data::tables::Pass;
 use smalti_data::tables::scores::write_scores;
 use smalti_select::{Basis, ClassFeatures, METRICS, Metric, Needs};
 use std::path::{Path, PathBuf};
@@ -20,7 +21,6 @@ pub(super) fn of(lab: &mut Torch, job: &Job) -> Result<Evidence> {
     with_proxies(lab, job.seed, |lab, folder, proxies| {
         let scores = match &making.metric {
             Some(metric) => {
-                pin_own(lab, metric)?;
                 make_scores(lab, folder, proxies)?;
                 Some(stages::given_scores(&file_of(folder, metric), &metric.name, Some(metric.hard))?)
             }
@@ -86,13 +86,19 @@ fn with_proxies<T>(
 /// A user's metric means the same in all cells of a folder.
 fn pin_own(lab: &Torch, metric: &Metric) -> Result<()> {
     match (&metric.basis, METRICS.iter().any(|known| known.name == metric.name)) {
-        (Basis::Trace { sql, .. }, false) => lab.pin(&format!("metric {}", metric.name), sql),
+        (Basis::Trace { sql, pass: Pass::Train }, false) => lab.pin(&format!("metric {}", metric.name), sql),
+        (Basis::Trace { sql, pass: Pass::Eval }, false) => {
+            lab.pin(&format!("metric {}", metric.name), &format!("{sql} of eval rows"))
+        }
         _ => Ok(()),
     }
 }
 
 /// Computes the metrics of the plan that lack their file, all in one pass over the trace.
 fn make_scores(lab: &mut Torch, folder: &Path, proxies: &ProxyJob) -> Result<()> {
+    for metric in &lab.plan.metrics {
+        pin_own(lab, metric)?;
+    }
     let missing: Vec<&Metric> = lab.plan.metrics.iter().filter(|m| !file_of(folder, m).exists()).collect();
     if missing.is_empty() {
         return Ok(());

@@ -32,7 +32,7 @@ use crate::ui::Ui;
 use anyhow::Result;
 use cells::Cell;
 use plan::Plan;
-use recipe::BenchRecipe;
+use recipe::{BenchRecipe, RowRecipe};
 use smalti_data::files::{self, RunLock};
 use smalti_learn::engine::Machine;
 use std::path::{Path, PathBuf};
@@ -104,10 +104,11 @@ fn recipe_path(out: &Path) -> PathBuf {
     out.join("recipe.toml")
 }
 
-/// Saves the recipe, or compares it with the one that was run here. Only more rows, budgets or seeds are no contradiction.
+/// Saves the recipe, or compares it with the one that was run here. Only more or fewer rows, budgets or seeds are no contradiction; rows that have left
+/// something here stay in the file, so that their names cannot come to mean something else.
 fn keep_recipe(recipe: &BenchRecipe, out: &Path) -> Result<()> {
     let path = recipe_path(out);
-    let text = recipe.to_toml();
+    let mut kept = recipe.clone();
     if path.exists() {
         let before = BenchRecipe::read(&path)?;
         if let Some(row) = before.contradiction(recipe) {
@@ -122,6 +123,16 @@ fn keep_recipe(recipe: &BenchRecipe, out: &Path) -> Result<()> {
                 "give another --out; rows, ipc, seeds and metrics may be added to the recipe, the rest must stay",
             ));
         }
+        let is_new = |row: &RowRecipe| recipe.row.iter().all(|own| own.name() != row.name());
+        kept.row.extend(before.row.into_iter().filter(|row| is_new(row) && has_left_something(row, out)));
     }
-    Ok(files::write_bytes(&path, text.as_bytes())?)
+    Ok(files::write_bytes(&path, kept.to_toml().as_bytes())?)
+}
+
+/// Whether a folder holds anything that a row made.
+fn has_left_something(row: &RowRecipe, out: &Path) -> bool {
+    let start = format!("{}-ipc", row.name().unwrap_or_default());
+    let folders = ["cells", "holdout", "selections", "work/sets"].map(|name| out.join(name));
+    let mut files = folders.iter().filter_map(|folder| folder.read_dir().ok()).flatten().flatten();
+    files.any(|file| file.file_name().to_string_lossy().starts_with(&start))
 }

@@ -222,7 +222,6 @@ impl Torch<'_> {
     fn trained(&mut self, name: &str, training: &Training) -> Result<TeacherFile> {
         let path = self.work().join(format!("{name}.safetensors"));
         let report_path = self.out.join(format!("{name}.json"));
-        let kept = self.work().join(format!("{name}-for-the-cache"));
         let _alone = self.alone(name)?;
         let (cache, key) = (Cache::open(), self.teacher_key(training)?);
         if let (false, Some(files)) = (path.exists(), cache.find(Kind::Teacher, &key)) {
@@ -244,11 +243,11 @@ impl Torch<'_> {
             files::write_bytes(&report_path, &report)?;
             let constants = training.constants.of(classes.len(), size);
             checkpoint::save(&network, classes, &constants, &path)?;
-            files::write_bytes(&kept.join("teacher.safetensors"), &files::read(&path)?)?;
-            files::write_bytes(&kept.join("teacher.json"), &report)?;
             let about = format!("teacher {} under {}", training.student, training.protocol);
-            cache.keep(Kind::Teacher, &key, &about, &kept, ui);
-            std::fs::remove_dir_all(&kept)?;
+            cache.keep(Kind::Teacher, &key, &about, ui, |folder| {
+                files::write_bytes(&folder.join("teacher.safetensors"), &files::read(&path)?)?;
+                Ok(files::write_bytes(&folder.join("teacher.json"), &report)?)
+            });
         }
         self.say_doubt(name, &report_path)?;
         Ok(TeacherFile { path, ..TeacherFile::default() })

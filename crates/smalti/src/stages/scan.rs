@@ -7,6 +7,7 @@ use crate::sources::{lists, scan_with_progress, warn_of_bad};
 use crate::ui::{Ui, count};
 use anyhow::Result;
 use smalti_data::random::{Stage, Stream};
+use smalti_data::scan::scan_bad;
 use smalti_data::source::Source;
 use smalti_data::tables::{Samples, Split};
 
@@ -19,7 +20,11 @@ pub fn scan(source: &Source, recipe: &Recipe, run: &Run, ui: &Ui) -> Result<Samp
     let known = if path.exists() && !run.replaces() { Some(Samples::read(&path)?) } else { None };
     let known = known.filter(|samples| samples.classes == source.classes() && lists(source, samples));
     let mut samples = match known {
-        Some(samples) => Samples { paths: source.paths(), ..samples },
+        Some(samples) => {
+            let mut samples = Samples { paths: source.paths(), ..samples };
+            scan_bad(source, &mut samples)?;
+            samples
+        }
         None => scan_with_progress(source, ui)?,
     };
     warn_of_bad(&samples, ui);

@@ -169,6 +169,13 @@ pub fn given_scores(path: &Path, metric: &str, end: Option<HardEnd>) -> Result<S
 const TRACE: &str = "trace";
 const REPORT: &str = "report.json";
 
+/// Whether a proxy was trained just now or comes from the cache.
+#[derive(PartialEq, Eq)]
+enum Made {
+    Now,
+    Before,
+}
+
 /// Which proxies to train, and where their traces go.
 pub struct ProxyJob<'a> {
     /// How each is trained.
@@ -201,21 +208,22 @@ pub fn train_proxies(
         let mut store = None;
         for seed in missing {
             let key = job.key(samples, seed, &engine);
-            let report = match job.cached(&cache, &key, seed, ui)? {
-                Some(report) => report,
+            let (report, made) = match job.cached(&cache, &key, seed, ui)? {
+                Some(report) => (report, Made::Before),
                 None => {
                     let store = match &mut store {
                         Some(store) => store,
                         none => none.insert(load(job, source, samples, ui)?),
                     };
-                    let report = train_one(job, store, samples.classes.len(), seed, &engine, ui)?;
-                    job.keep_in_cache(&cache, &key, &report, ui)?;
-                    report
+                    (train_one(job, store, samples.classes.len(), seed, &engine, ui)?, Made::Now)
                 }
             };
             reports.retain(|known| known.seed != seed);
-            reports.push(report);
+            reports.push(report.clone());
             files::write_bytes(job.reports, &serde_json::to_vec_pretty(&reports)?)?;
+            if made == Made::Now {
+                job.keep_in_cache(&cache, &key, &report, ui);
+            }
         }
     }
     job.seconds()
@@ -245,21 +253,22 @@ impl ProxyJob<'_> {
                 std::fs::remove_dir_all(old).map_err(smalti_data::Error::io("remove the folder", old))?;
             }
         }
-        cache::link_tree(&files.join(TRACE), &partial).map_err(smalti_data::Error::io("write", &partial))?;
+        if let Err(error) = cache::link_tree(&files.join(TRACE), &partial) {
+            ui.warn(format!("the cache lost a proxy, which is trained again: {error}"));
+            return Ok(None);
+        }
         files::rename(&partial, &place)?;
         ui.say("proxy", format!("{} seed {seed}: from the cache", self.proxy.network));
         Ok(Some(report))
     }
 
-    fn keep_in_cache(&self, cache: &Cache, key: &str, report: &ProxyReport, ui: &Ui) -> Result<()> {
-        let place = self.trace.join(format!("cache-{}", report.seed));
-        let linked = cache::link_tree(&seed_dir(self.trace, report.seed), &place.join(TRACE));
-        linked.map_err(smalti_data::Error::io("write", &place))?;
-        files::write_bytes(&place.join(REPORT), &serde_json::to_vec(report)?)?;
+    fn keep_in_cache(&self, cache: &Cache, key: &str, report: &ProxyReport, ui: &Ui) {
         let p = self.proxy;
         let about = format!("proxy {} at {} px, {} epochs, seed {}", p.network, p.size, p.epochs, report.seed);
-        cache.keep(Kind::Proxy, key, &about, &place, ui);
-        Ok(std::fs::remove_dir_all(&place).map_err(smalti_data::Error::io("remove the folder", &place))?)
+        cache.keep(Kind::Proxy, key, &about, ui, |folder| {
+            cache::link_tree(&seed_dir(self.trace, report.seed), &folder.join(TRACE))?;
+            Ok(files::write_bytes(&folder.join(REPORT), &serde_json::to_vec(report)?)?)
+        });
     }
 
     /// What finished proxies reported.

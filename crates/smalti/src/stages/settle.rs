@@ -2,6 +2,7 @@
 
 use super::prune::choose_given;
 use super::{Given, given_scores};
+use crate::cache::train_hash;
 use crate::error::{failure, usage};
 use crate::pipeline::Request;
 use crate::recipe::Settings;
@@ -52,7 +53,7 @@ pub fn settle(request: &Request, samples: &Samples, run: &Run) -> Result<Setting
         Some(path) => line_of("class map", path)?,
         None => String::new(),
     };
-    let text = settings.to_toml() + &fingerprint(&request.given)? + &map;
+    let text = settings.to_toml() + &images(request, samples) + &fingerprint(&request.given)? + &map;
     let named = match &request.given {
         Given::Nothing => None,
         Given::Scores(path) | Given::Selection(path) => Some(path.as_path()),
@@ -76,6 +77,11 @@ fn can_be_met(request: &Request, samples: &Samples, settings: &Settings) -> Resu
         }
         (Given::Scores(_) | Given::Nothing, _) => Ok(()),
     }
+}
+
+/// What the tables of a run are about: scores name images by their rows, so another set of images under the same names is another run.
+fn images(request: &Request, samples: &Samples) -> String {
+    format!("# training images: {} decoded as {}\n", train_hash(samples), request.options.profile.name())
 }
 
 /// What was given from elsewhere is part of the identity of a run, by content.
