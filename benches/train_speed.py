@@ -29,7 +29,7 @@ WORK = [
     ("convnet-3/128", 32, 50, 24, "cifar10/train.parquet", (2.0, 1.0)),
     # One image per class.
     ("convnet-3/128", 32, 10, 60, "cifar10/train.parquet", (1.5, 1.0)),
-    ("convnet-4/64", 96, 50, 12, "imagenette-128/train.parquet", (2.5, 0.9)),
+    ("convnet-4/64", 96, 50, 12, "imagenette-128/train.parquet", (2.5, 1.0)),
     ("resnet18-small", 32, 128, 3, "cifar10/train.parquet", (1.7, 0.85)),
     ("resnet18", 64, 50, 12, "imagenette-128/train.parquet", (1.5, 1.0)),
     ("mobilenet_v2", 64, 50, 12, "imagenette-128/train.parquet", (1.6, 1.2)),
