@@ -169,13 +169,6 @@ pub fn given_scores(path: &Path, metric: &str, end: Option<HardEnd>) -> Result<S
 const TRACE: &str = "trace";
 const REPORT: &str = "report.json";
 
-/// Whether a proxy was trained just now or comes from the cache.
-#[derive(PartialEq, Eq)]
-enum Made {
-    Now,
-    Before,
-}
-
 /// Which proxies to train, and where their traces go.
 pub struct ProxyJob<'a> {
     /// How each is trained.
@@ -208,20 +201,22 @@ pub fn train_proxies(
         let mut store = None;
         for seed in missing {
             let key = job.key(samples, seed, &engine);
-            let (report, made) = match job.cached(&cache, &key, seed, ui)? {
-                Some(report) => (report, Made::Before),
+            let known = job.cached(&cache, &key, seed, ui)?;
+            let is_new = known.is_none();
+            let report = match known {
+                Some(report) => report,
                 None => {
                     let store = match &mut store {
                         Some(store) => store,
                         none => none.insert(load(job, source, samples, ui)?),
                     };
-                    (train_one(job, store, samples.classes.len(), seed, &engine, ui)?, Made::Now)
+                    train_one(job, store, samples.classes.len(), seed, &engine, ui)?
                 }
             };
             reports.retain(|known| known.seed != seed);
             reports.push(report.clone());
             files::write_bytes(job.reports, &serde_json::to_vec_pretty(&reports)?)?;
-            if made == Made::Now {
+            if is_new {
                 job.keep_in_cache(&cache, &key, &report, ui);
             }
         }
