@@ -93,15 +93,23 @@ class Guard:
             sys.exit(BELOW)
 
 
+def cpuinfo():
+    path = Path("/proc/cpuinfo")
+    return path.read_text() if path.exists() else ""
+
+
+def has_bf16():
+    """Whether the processor multiplies bf16, as our engine asks; one that does not is many times slower in it than in fp32."""
+    return "avx512_bf16" in cpuinfo()
+
+
 def processor():
-    text = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
-    names = [row.split(":")[1].strip() for row in text.splitlines() if row.startswith("model name")]
-    bf16 = "with" if "avx512_bf16" in text else "without"
-    return f"{names[0] if names else platform.processor()}, {os.cpu_count()} cores, {bf16} avx512_bf16"
+    names = [row.split(":")[1].strip() for row in cpuinfo().splitlines() if row.startswith("model name")]
+    return f"{names[0] if names else platform.processor()}, {os.cpu_count()} cores, {'with' if has_bf16() else 'without'} avx512_bf16"
 
 
 def name():
-    """`amd-epyc-2core` of `AMD EPYC 9R14, 2 cores, with avx512_bf16`."""
+    """`amd-epyc-2core` of `AMD EPYC 9R14, 2 cores, with avx512_bf16`; `amd-epyc-2core-fp32` without."""
     model, cores = processor().split(", ")[:2]
     words = re.findall(r"[a-z]+", re.sub(r"\(.*?\)", "", model.lower()))
-    return "-".join([*words[:2], cores.split()[0] + "core"])
+    return "-".join([*words[:2], cores.split()[0] + "core", *([] if has_bf16() else ["fp32"])])

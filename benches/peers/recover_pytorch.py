@@ -3,9 +3,8 @@
     recover_pytorch.py NETWORK SIZE BATCH STEPS {default,tuned}
 
 default: as the published code runs it. fp32, NCHW, forward hooks on every BatchNorm2d, torch.optim.Adam on the pixels.
-tuned:   bf16 autocast and channels_last. The statistics are fp32 in both.
+tuned:   bf16 autocast where the processor has bf16, and channels_last. The statistics are fp32 in both.
 """
-import contextlib
 import json
 import sys
 import time
@@ -14,7 +13,7 @@ import torch
 from torch import nn
 from torchvision import transforms
 
-from train_pytorch import MEAN, STD, network
+from train_pytorch import MEAN, STD, network, precision_of
 
 WARM_UP = 2
 CLASSES = 10
@@ -37,7 +36,7 @@ def main():
     labels = torch.arange(batch) % CLASSES
     mean, std = (torch.tensor(x).reshape(1, 3, 1, 1) for x in (MEAN, STD))
     adam = torch.optim.Adam([pixels], lr=0.25, betas=(0.5, 0.9))
-    precision = torch.autocast("cpu", torch.bfloat16) if tuned else contextlib.nullcontext()
+    precision = precision_of(tuned)
     crop = transforms.Compose([transforms.RandomResizedCrop(size, antialias=True), transforms.RandomHorizontalFlip()])
     for number in range(WARM_UP + steps):
         if number == WARM_UP:

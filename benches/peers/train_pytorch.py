@@ -7,7 +7,7 @@ Measures once for every line of standard input, and prints a JSON row each time.
 WEIGHTS are those that our side began with: the row says their loss on the first images of the folder, which must be ours.
 
 default: as the reference code of the field runs it. fp32, NCHW, ImageFolder and DataLoader with workers that decode and crop PIL images.
-tuned:   what PyTorch gives without writing kernels. bf16 autocast, channels_last, fused AdamW, decoded images held in memory.
+tuned:   what PyTorch gives without writing kernels. bf16 autocast where the processor has bf16, channels_last, fused AdamW, decoded images held in memory.
 compiled: the same through torch.compile.
 
 In favour of PyTorch: the workers start, the tuned form decodes, and the compiler compiles, before the clock does.
@@ -27,7 +27,8 @@ from torchvision import transforms
 from torchvision.transforms import functional as F
 
 THREADS = torch.get_num_threads()
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
+sys.path[:0] = [str(Path(__file__).resolve().parents[2] / "scripts"), str(Path(__file__).resolve().parents[1])]
+from machine import has_bf16  # noqa: E402
 from reference_networks import convnet, load, small_stem  # noqa: E402
 
 # That script keeps to one thread, beside other tests; here PyTorch has what it takes by itself.
@@ -39,6 +40,11 @@ EVALUATED = 250
 # Passes are repeated for at least that long: one takes a small network a fifth of a second.
 EVALUATION_SECONDS = 1.0
 WORKERS = os.cpu_count()
+
+
+def precision_of(tuned):
+    """Autocast as somebody who tunes would set it here: bf16 that is only emulated is many times slower than fp32."""
+    return torch.autocast("cpu", torch.bfloat16) if tuned and has_bf16() else contextlib.nullcontext()
 
 
 def network(name, size, classes):
@@ -155,7 +161,7 @@ def main():
     loss_before = first_loss(net, folder, weights, batch)
     if tuned:
         net = net.to(memory_format=torch.channels_last)
-    precision = torch.autocast("cpu", torch.bfloat16) if tuned else contextlib.nullcontext()
+    precision = precision_of(tuned)
     optimiser = torch.optim.AdamW(net.parameters(), lr=1e-3, weight_decay=0.01, fused=tuned)
     memory = held(folder) if tuned else None
     trained = torch.compile(net) if variant == "compiled" else net
