@@ -82,6 +82,11 @@ fn dataset_info(manifest: &Manifest) -> String {
     )
 }
 
+/// The method that made the images, where they were not chosen.
+fn distilled_by(manifest: &Manifest) -> Option<String> {
+    manifest.method.get("distill").map(|method| one_line(method))
+}
+
 /// `10 per class`; a global rule promises the mean alone.
 fn per_class(manifest: &Manifest) -> String {
     let average = if manifest.uneven.values().any(|&images| images > manifest.ipc) { " on average" } else { "" };
@@ -89,19 +94,27 @@ fn per_class(manifest: &Manifest) -> String {
 }
 
 fn summary(manifest: &Manifest) -> String {
-    let tiles = match manifest.grid {
-        1 => "each a whole image of the source".to_owned(),
-        n => format!("each a mosaic of {n} x {n} whole images of one class"),
+    let (source, grid) = (manifest.source.images, manifest.grid);
+    let (tiles, origin) = match (distilled_by(manifest), grid) {
+        (None, 1) => (", each a whole image of the source".to_owned(), format!("They were chosen from {source}")),
+        (None, n) => (
+            format!(", each a mosaic of {n} x {n} whole images of one class"),
+            format!("They were chosen from {source}"),
+        ),
+        (Some(method), 1) => (String::new(), format!("They were made by {method} from a trained network and {source}")),
+        (Some(method), n) => (
+            format!(", each of {n} x {n} tiles"),
+            format!("They were made by {method} from a trained network and {source}"),
+        ),
     };
     format!(
-        "# {name}\n\n{images} images of {size} x {size} px, {each} in {classes} classes, {tiles}. They were chosen from {source} \
+        "# {name}\n\n{images} images of {size} x {size} px, {each} in {classes} classes{tiles}. {origin} \
          labelled images and are stored as {stored}. Labels are hard: one class per image, and nothing else is needed to train.\n",
         name = one_line(&manifest.name),
         images = manifest.images.len(),
         size = manifest.size,
         each = per_class(manifest),
         classes = manifest.classes.len(),
-        source = manifest.source.images,
         stored = manifest.image_format.describe(),
     )
 }
@@ -126,10 +139,13 @@ fn facts(manifest: &Manifest) -> String {
         let _ = write!(text, "\nClass `{}` has {images} images and not {}.\n", one_line(class), manifest.ipc);
     }
     text.push_str(&skipped(&manifest.skipped));
-    text.push_str(
-        "\nSmalti follows [arXiv 2502.06434](https://arxiv.org/abs/2502.06434): prune, combine, augment. `recipe.toml` \
-         holds every setting; `manifest.json` names the samples in each tile, with the hash of every file.\n",
-    );
+    text.push_str(match distilled_by(manifest) {
+        None => {
+            "\nSmalti follows [arXiv 2502.06434](https://arxiv.org/abs/2502.06434): prune, combine, augment. `recipe.toml` \
+             holds every setting; `manifest.json` names the samples in each tile, with the hash of every file.\n"
+        }
+        Some(_) => "\n`recipe.toml` holds every setting; `manifest.json` the hash of every file.\n",
+    });
     text
 }
 
@@ -185,11 +201,15 @@ fn loading(manifest: &Manifest) -> String {
 }
 
 fn limits(manifest: &Manifest) -> String {
+    let holds = match distilled_by(manifest) {
+        None => "holds real images of its source, whole and recognisable",
+        Some(_) => "is made from real images of its source and may show them",
+    };
     let licence = "The licence and the terms of the source hold for this set too.";
     let edge =
         if manifest.grid > 1 { " Tiles hold less detail than the source: small objects may be gone." } else { "" };
     format!(
-        "\n## Limits\n\nThis is no privacy method: the set holds real images of its source, whole and recognisable. {licence} It was \
+        "\n## Limits\n\nThis is no privacy method: the set {holds}. {licence} It was \
          made to train classifiers; a few images per class do not show how often a thing occurs.{edge}\n"
     )
 }
@@ -211,6 +231,19 @@ mod tests {
     #[test]
     fn the_card_of_a_small_set() {
         insta::assert_snapshot!(render(&example(), Some("cc-by-4.0"), Some("Made in a test.")));
+    }
+
+    #[test]
+    fn a_distilled_set_is_not_called_whole_images() {
+        for grid in [1, 2] {
+            let method = std::collections::BTreeMap::from([("distill".to_owned(), "rded".to_owned())]);
+            let card = render(&Manifest { grid, method, ..example() }, None, None);
+            assert!(
+                card.contains("made by rded from a trained network and") && card.contains("may show them"),
+                "{card}"
+            );
+            assert!(!card.contains("whole") && !card.contains("chosen") && !card.contains("prune, combine"), "{card}");
+        }
     }
 
     #[test]

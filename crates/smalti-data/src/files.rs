@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 /// Ending of files that are still being written; readers ignore them, a resumed run replaces them.
 pub const PARTIAL: &str = "partial";
 
+/// The name of the file in a run's folder that says whose it is.
+pub const LOCK: &str = "lock";
+
 /// Writes a file as a whole or not at all.
 ///
 /// `fill` receives a buffered writer on a sibling of `path`; the sibling is synced and renamed when `fill` succeeds.
@@ -115,13 +118,13 @@ pub struct RunLock {
 }
 
 impl RunLock {
-    /// Takes the lock file `run/lock`, creating the folder where needed.
+    /// Takes the lock file in `run`, creating the folder where needed.
     ///
     /// # Errors
     /// [`Error::Input`] when another process holds it, [`Error::Io`] when the folder cannot be written.
     pub fn take(run: &Path) -> Result<RunLock> {
         fs::create_dir_all(run).map_err(Error::io("create the folder", run))?;
-        let path = run.join("lock");
+        let path = run.join(LOCK);
         let file = File::create(&path).map_err(Error::io("create", &path))?;
         match file.try_lock() {
             Ok(()) => Ok(RunLock { _file: file }),
@@ -139,7 +142,7 @@ impl RunLock {
     /// [`Error::Io`] when the folder cannot be written.
     pub fn wait(run: &Path, waiting: &dyn Fn()) -> Result<RunLock> {
         fs::create_dir_all(run).map_err(Error::io("create the folder", run))?;
-        let path = run.join("lock");
+        let path = run.join(LOCK);
         let file = File::create(&path).map_err(Error::io("create", &path))?;
         match file.try_lock() {
             Ok(()) => {}

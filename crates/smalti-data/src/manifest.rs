@@ -31,6 +31,14 @@ pub fn exists(dir: &Path) -> Result<bool> {
     Ok(path.is_file() && files::read(&path)?.windows(mark.len()).any(|window| window == mark))
 }
 
+/// That a folder has no manifest: its set was cut off while it was made, or there never was one.
+pub(crate) fn unfinished(dir: &Path) -> Error {
+    Error::input(
+        format!("`{}` is not finished, or not a compressed set: it has no {MANIFEST}", dir.display()),
+        "run the same command again (`smalti compress` or `smalti distill`); it goes on where it stopped",
+    )
+}
+
 /// A whole compressed set.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Manifest {
@@ -80,6 +88,9 @@ pub struct Manifest {
     /// The tar files, in order; the key of a sample is its place in `images`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub webdataset: Vec<FileEntry>,
+    /// BLAKE3 of the card and of the recipe, by file name; none in sets that were written before they were pinned.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub documents: BTreeMap<String, String>,
     /// Source images that could not be used.
     pub skipped: Vec<Skipped>,
     /// Sum of the encoded images in bytes, counted once where folder and Parquet are both written.
@@ -193,10 +204,7 @@ impl Manifest {
     pub fn read(dir: &Path) -> Result<Manifest> {
         let path = dir.join(MANIFEST);
         if !path.exists() {
-            return Err(Error::input(
-                format!("`{}` is not finished, or not a compressed set: it has no {MANIFEST}", dir.display()),
-                "run the same compress command again; it goes on where it stopped",
-            ));
+            return Err(unfinished(dir));
         }
         let bytes = files::read(&path)?;
         let damaged = |cause: String| {
@@ -295,6 +303,7 @@ pub(crate) mod tests {
             images: vec![image],
             parquet: vec![],
             webdataset: vec![],
+            documents: BTreeMap::new(),
             skipped: vec![Skipped { path: "a/x.png".into(), cause: "cut".into() }],
             image_bytes: 10,
             label_bytes: 8,
@@ -315,7 +324,7 @@ pub(crate) mod tests {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let refused = || Manifest::read(dir.path()).expect_err("refused");
         assert!(refused().to_string().contains("is not finished"));
-        assert!(refused().hint().expect("a way out").contains("same compress command again"));
+        assert!(refused().hint().expect("a way out").contains("same command again"));
         let put = |manifest: &Manifest| manifest.write(dir.path()).expect("written");
         put(&Manifest { format_version: FORMAT_VERSION + 1, ..example() });
         assert!(refused().to_string().contains("format version 3"));

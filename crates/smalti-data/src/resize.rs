@@ -5,6 +5,7 @@
 //! differs in a sixth of a photograph's values. So it is asked for one pass at a time, along the rows first. Nothing outside
 //! the given box is read: torchvision crops to an image of its own and then resizes it.
 
+use crate::decode::MAX_PIXELS;
 use crate::error::{Error, Result};
 use crate::pixels::{PixelBox, Rgb};
 use fast_image_resize as fir;
@@ -43,12 +44,11 @@ impl Resizer {
         check_buffer("source", src.len(), src_width, src_height)?;
         check_buffer("target", out.len(), width, height)?;
         check_region(region, src_width, src_height)?;
-        let wrong = |cause: &dyn std::fmt::Display| Error::input(format!("cannot resize: {cause}"), BUG);
         let source = TypedImageRef::<U8x3>::from_buffer(src_width, src_height, src).map_err(|e| wrong(&e))?;
         let source = TypedCroppedImage::new(source, region.left, region.top, region.width, region.height)
             .map_err(|e| wrong(&e))?;
         let mut target = TypedImage::<U8x3>::from_buffer(width, height, out).map_err(|e| wrong(&e))?;
-        let bilinear = fir::ResizeOptions::new().resize_alg(fir::ResizeAlg::Convolution(fir::FilterType::Bilinear));
+        let bilinear = bilinear();
         if region.width == width || region.height == height {
             return self.inner.resize_typed(&source, &mut target, &bilinear).map_err(|e| wrong(&e));
         }
@@ -58,6 +58,68 @@ impl Resizer {
         self.inner.resize_typed(&source, &mut between, &bilinear).map_err(|e| wrong(&e))?;
         self.inner.resize_typed(&between, &mut target, &bilinear).map_err(|e| wrong(&e))
     }
+
+    /// The box `part` of what the whole picture becomes at `width` x `height` pixels, into `out`: rows of three-byte pixels, those of the
+    /// box alone. Only the pixels that it is made of are read.
+    fn resize_part_into(
+        &mut self,
+        image: &Rgb,
+        (width, height): (u32, u32),
+        part: PixelBox,
+        out: &mut [u8],
+    ) -> Result<()> {
+        check_buffer("source", image.data.len(), image.width, image.height)?;
+        check_buffer("target", out.len(), part.width, part.height)?;
+        check_region(part, width, height)?;
+        let across = Stretch::of(image.width, width, (part.left, part.width));
+        let down = Stretch::of(image.height, height, (part.top, part.height));
+        let source =
+            TypedImageRef::<U8x3>::from_buffer(image.width, image.height, &image.data).map_err(|e| wrong(&e))?;
+        let source = TypedCroppedImage::new(source, across.first, down.first, across.count, down.count)
+            .map_err(|e| wrong(&e))?;
+        self.between.resize(part.width as usize * down.count as usize * 3, 0);
+        let mut between =
+            TypedImage::<U8x3>::from_buffer(part.width, down.count, &mut self.between).map_err(|e| wrong(&e))?;
+        let rows = bilinear().crop(across.start, 0.0, across.length, f64::from(down.count));
+        self.inner.resize_typed(&source, &mut between, &rows).map_err(|e| wrong(&e))?;
+        let mut target = TypedImage::<U8x3>::from_buffer(part.width, part.height, out).map_err(|e| wrong(&e))?;
+        let columns = bilinear().crop(0.0, down.start, f64::from(part.width), down.length);
+        self.inner.resize_typed(&between, &mut target, &columns).map_err(|e| wrong(&e))
+    }
+}
+
+/// The pixels that some pixels of a resized picture are made of, along one axis.
+struct Stretch {
+    /// First of the pixels that are looked at.
+    first: u32,
+    /// How many of them.
+    count: u32,
+    /// Where the wanted part begins, in pixels from `first` on.
+    start: f64,
+    /// How far it goes, in pixels.
+    length: f64,
+}
+
+impl Stretch {
+    /// What `wanted` pixels from `from` on are made of, where `have` pixels become `all`.
+    fn of(have: u32, all: u32, (from, wanted): (u32, u32)) -> Stretch {
+        let scale = f64::from(have) / f64::from(all);
+        let (start, end) = (f64::from(from) * scale, (f64::from(from) + f64::from(wanted)) * scale);
+        // The triangle reaches as far as one pixel of the smaller of the two pictures; one more, since sums are rounded.
+        let reach = scale.max(1.0) + 1.0;
+        let first = (start - reach).floor().max(0.0) as u32;
+        let count = ((end + reach).ceil() as u32).min(have).saturating_sub(first);
+        let (start, end) = (start - f64::from(first), (end - f64::from(first)).min(f64::from(count)));
+        Stretch { first, count, start, length: end - start }
+    }
+}
+
+fn bilinear() -> fir::ResizeOptions {
+    fir::ResizeOptions::new().resize_alg(fir::ResizeAlg::Convolution(fir::FilterType::Bilinear))
+}
+
+fn wrong(cause: &dyn std::fmt::Display) -> Error {
+    Error::input(format!("cannot resize: {cause}"), BUG)
 }
 
 const BUG: &str = "this is a fault of the program; please report it with the picture's size";
@@ -107,23 +169,31 @@ pub fn resized_crop_into(
 
 /// The deterministic view that measures: torchvision's `Resize(resize)` of the shorter side, then `CenterCrop(crop)`.
 ///
-/// A crop larger than the resized picture is padded with black, as torchvision does.
+/// A crop larger than the resized picture is padded with black, as torchvision does. Where the resized picture would have more than
+/// [`MAX_PIXELS`] pixels, its centre alone is made, and a value may be off by one level.
 ///
 /// # Errors
 /// [`Error::Input`] when `resize` or `crop` is 0.
 pub fn validation(image: &Rgb, resize: u32, crop: u32) -> Result<Rgb> {
     let (width, height) = shorter_side_to(image.width, image.height, resize);
-    let resized = self::resize(image, width, height)?;
     let mut target = Rgb::filled(crop, crop, [0; 3]);
     check_buffer("target", target.data.len(), crop, crop)?;
     let (from_x, to_x, columns) = centred(width, crop);
     let (from_y, to_y, rows) = centred(height, crop);
-    for y in 0..rows {
-        let from = ((from_y + y) as usize * width as usize + from_x as usize) * 3;
-        let to = ((to_y + y) as usize * crop as usize + to_x as usize) * 3;
-        let bytes = columns as usize * 3;
-        target.data[to..to + bytes].copy_from_slice(&resized.data[from..from + bytes]);
-    }
+    let part = PixelBox { left: from_x, top: from_y, width: columns, height: rows };
+    let centre = match u64::from(width) * u64::from(height) > MAX_PIXELS {
+        // A line of 60,000 pixels, 319 bytes of PNG, would become 12 GB.
+        true => resized_part(image, (width, height), part)?,
+        false => resize_box(&self::resize(image, width, height)?, part, columns, rows)?,
+    };
+    target.paste(&centre, to_x, to_y);
+    Ok(target)
+}
+
+/// The box `part` of what [`resize`] makes of a picture, without the rest. Weights come from the same places, rounded on the way.
+fn resized_part(image: &Rgb, size: (u32, u32), part: PixelBox) -> Result<Rgb> {
+    let mut target = Rgb::filled(part.width, part.height, [0; 3]);
+    RESIZER.with_borrow_mut(|r| r.resize_part_into(image, size, part, &mut target.data))?;
     Ok(target)
 }
 
@@ -222,6 +292,49 @@ mod tests {
             ((3, 1000), 2, (2, 666)),
         ] {
             assert_eq!(shorter_side_to(width, height, side), expected);
+        }
+    }
+
+    #[test]
+    fn a_part_is_the_part_of_the_whole_within_one_level() {
+        let image = gradient(61, 37);
+        for (width, height) in [(200, 121), (61, 90), (30, 18), (7, 37), (61, 37), (1, 300)] {
+            let all = resize(&image, width, height).expect("valid");
+            let (middle_x, middle_y) = (width / 3, height / 3);
+            for part in [
+                PixelBox { left: 0, top: 0, width, height },
+                PixelBox { left: middle_x, top: middle_y, width: width - middle_x, height: height - middle_y },
+                PixelBox { left: width - 1, top: height / 2, width: 1, height: 1 },
+            ] {
+                let expected = resize_box(&all, part, part.width, part.height).expect("inside");
+                let ours = resized_part(&image, (width, height), part).expect("inside");
+                let off = ours.data.iter().zip(&expected.data).map(|(a, b)| a.abs_diff(*b)).max();
+                assert!(off <= Some(1), "{part:?} of {width} x {height}: {off:?}");
+            }
+        }
+        assert!(resized_part(&image, (10, 10), PixelBox { left: 5, top: 0, width: 6, height: 1 }).is_err());
+    }
+
+    #[test]
+    fn the_centre_of_a_line_is_made_without_the_rest() {
+        let mut tall = Rgb::filled(1, 60_000, [0; 3]);
+        (30_000..60_000).for_each(|y| tall.set_pixel(0, y, [240; 3]));
+        let wide = Rgb { width: 60_000, height: 1, data: tall.data.clone() };
+        for (side, crop) in [(256, 224), (224, 224), (128, 200)] {
+            let down = validation(&tall, side, crop).expect("made");
+            let across = validation(&wide, side, crop).expect("made");
+            let margin = crop.saturating_sub(side) / 2;
+            for at in 0..crop {
+                // Between the two middle pixels, one of which is black.
+                let place = f64::from(60_000 * side / 2 - crop / 2 + at) + 0.5;
+                let expected = 240.0 * (place / f64::from(side) - 0.5 - 29_999.0).clamp(0.0, 1.0);
+                for value in [down.pixel(crop / 2, at)[0], across.pixel(at, crop / 2)[0]] {
+                    assert!((f64::from(value) - expected).abs() <= 1.0, "{side}, {crop}, {at}: {value}, {expected}");
+                }
+            }
+            assert_eq!(down.pixel(margin, crop - 1), down.pixel(crop / 2, crop - 1));
+            let outside = margin.checked_sub(1).map(|x| down.pixel(x, crop - 1));
+            assert!(outside.is_none_or(|colour| colour == [0; 3]), "padding is black");
         }
     }
 

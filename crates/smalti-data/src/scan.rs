@@ -15,52 +15,83 @@ use std::sync::{Mutex, PoisonError};
 /// # Errors
 /// [`Error::Table`] and [`Error::Io`] when a Parquet file is damaged; single bad images are rows, not errors.
 pub fn scan(source: &Source, progress: &(dyn Fn(u64) + Sync)) -> Result<Samples> {
-    let count = u32::try_from(source.len()).expect("a source numbers its rows in 32 bits");
-    let rows: Vec<u32> = (0..count).collect();
-    let (samples, causes) = look(source, &rows, progress)?;
-    Ok(Samples { classes: source.classes().to_vec(), rows: samples, paths: source.paths(), causes })
+    let room = Vec::with_capacity(source.len());
+    let found = look(source, room, progress, &|row, bytes| Some(describe(source, row, bytes)))?;
+    Ok(Samples { classes: source.classes().to_vec(), rows: found.samples, paths: source.paths(), causes: found.causes })
 }
 
-/// Looks again at the images of an earlier table that could not be used: they may have been repaired.
+/// Reads every image again, and describes those anew that could not be used or have other bytes than an earlier table of this source says.
+/// An image that is as it was keeps its row and is not decoded. `progress` is called with 1 for each image finished.
 ///
 /// # Errors
-/// As [`scan`].
-pub fn scan_bad(source: &Source, samples: &mut Samples) -> Result<()> {
-    let bad: Vec<u32> = samples.bad().map(|(sample, _)| sample.sample).collect();
-    let (found, causes) = look(source, &bad, &|_| ())?;
-    found.into_iter().for_each(|sample| samples.rows[sample.sample as usize] = sample);
-    samples.causes = causes;
+/// [`Error::Input`] when the table has another number of rows than the source has images; else as [`scan`].
+pub fn scan_again(source: &Source, samples: &mut Samples, progress: &(dyn Fn(u64) + Sync)) -> Result<()> {
+    if samples.rows.len() != source.len() {
+        let (images, rows) = (source.len(), samples.rows.len());
+        let what =
+            format!("`{}` has {images} images, and the table of its samples {rows}", source.location().display());
+        return Err(Error::input(what, "run the same command again with --force, so that the source is scanned anew"));
+    }
+    let known = &samples.rows;
+    let as_known = |row: u32, bytes: &[u8]| {
+        let sample = &known[row as usize];
+        sample.status == Status::Ok && sample.content_hash == ContentHash::of(bytes)
+    };
+    let found = look(source, Vec::new(), progress, &|row, bytes| {
+        let same = bytes.as_ref().is_ok_and(|bytes| as_known(row, bytes));
+        (!same).then(|| describe(source, row, bytes))
+    })?;
+    found.samples.into_iter().for_each(|sample| samples.rows[sample.sample as usize] = sample);
+    // Whatever could not be used was looked at again, so these are all causes.
+    samples.causes = found.causes;
     Ok(())
 }
 
-/// The rows of images, sorted, and why some cannot be used.
+/// The row of an image, and why it cannot be used where it cannot.
+type Described = (Sample, Option<String>);
+
+/// What a pass over all images of a source has found so far.
+struct Found {
+    /// Images that were handed over.
+    seen: usize,
+    samples: Vec<Sample>,
+    /// Why some of them cannot be used.
+    causes: BTreeMap<u32, String>,
+}
+
+/// Hands every image to `describe`, and returns the rows that it makes, sorted. They are put into `room`.
 fn look(
     source: &Source,
-    rows: &[u32],
+    room: Vec<Sample>,
     progress: &(dyn Fn(u64) + Sync),
-) -> Result<(Vec<Sample>, BTreeMap<u32, String>)> {
+    describe: &(dyn Fn(u32, Result<Vec<u8>>) -> Option<Described> + Sync),
+) -> Result<Found> {
+    let count = u32::try_from(source.len()).expect("a source numbers its rows in 32 bits");
+    let rows: Vec<u32> = (0..count).collect();
     // In the order in which threads finish, and sorted at the end: one piece of memory, never a second copy.
-    let found: Mutex<(Vec<Sample>, BTreeMap<u32, String>)> =
-        Mutex::new((Vec::with_capacity(rows.len()), BTreeMap::new()));
-    source.for_each(rows, &|row, bytes| {
-        let (sample, cause) = describe(source, row, bytes);
+    let found = Mutex::new(Found { seen: 0, samples: room, causes: BTreeMap::new() });
+    source.for_each(&rows, &|row, bytes| {
+        let described = describe(row, bytes);
         let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
-        found.0.push(sample);
-        found.1.extend(cause.map(|cause| (row, cause)));
+        found.seen += 1;
+        if let Some((sample, cause)) = described {
+            found.samples.push(sample);
+            found.causes.extend(cause.map(|cause| (row, cause)));
+        }
         drop(found);
         progress(1);
     })?;
-    let (mut samples, causes) = found.into_inner().unwrap_or_else(PoisonError::into_inner);
-    samples.sort_unstable_by_key(|sample| sample.sample);
-    if samples.len() != rows.len() {
-        let what = format!("`{}` gave {} of its {} images", source.location().display(), samples.len(), rows.len());
+    let mut found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
+    found.samples.sort_unstable_by_key(|sample| sample.sample);
+    if found.seen != rows.len() {
+        let what = format!("`{}` gave {} of its {} images", source.location().display(), found.seen, rows.len());
         return Err(Error::input(what, "the source changes while it is read; run the command again when it rests"));
     }
-    Ok((samples, causes))
+    Ok(found)
 }
 
 /// The row of an image, and why it cannot be used where it cannot.
-fn describe(source: &Source, row: u32, bytes: Result<Vec<u8>>) -> (Sample, Option<String>) {
+fn describe(source: &Source, row: u32, bytes: Result<Vec<u8>>) -> Described {
     let bad = |sample: Sample, cause: String| (Sample { status: Status::Bad, ..sample }, Some(cause));
     let unread = Sample {
         sample: row,

@@ -6,6 +6,7 @@ use crate::mosaic::Layout;
 use crate::pixels::{PixelBox, Rgb};
 use crate::resize;
 use crate::source::Source;
+use crate::tables::{ContentHash, Samples};
 use std::borrow::Cow;
 use std::fs::File;
 use std::io::Write;
@@ -63,22 +64,49 @@ impl ImageStore {
         budget: &Budget,
         progress: &(dyn Fn(u64) + Sync),
     ) -> Result<ImageStore> {
+        ImageStore::filled(source, wanted, layout, budget, &|row, bytes| {
+            progress(1);
+            decoded(source, row, bytes, (layout.size, fit))
+        })
+    }
+
+    /// As [`ImageStore::load`], for images that `samples` describes: what is decoded are the bytes that were scanned.
+    ///
+    /// # Errors
+    /// As [`ImageStore::load`], and the first image that has other bytes than `samples` says, by name.
+    pub fn load_scanned(
+        (source, samples): (&Source, &Samples),
+        wanted: &[(u32, u32)],
+        layout: &Layout,
+        fit: Fit,
+        budget: &Budget,
+        progress: &(dyn Fn(u64) + Sync),
+    ) -> Result<ImageStore> {
+        ImageStore::filled(source, wanted, layout, budget, &|row, bytes| {
+            progress(1);
+            if bytes.as_ref().is_ok_and(|bytes| !is_scanned(samples, row, bytes)) {
+                let what = format!("`{}` of {}", source.path(row), source.location().display());
+                return Err(Error::input(
+                    format!("{what} has other bytes than at the scan"),
+                    "the source changes while it is read; run the same command again when it rests",
+                ));
+            }
+            decoded(source, row, bytes, (layout.size, fit))
+        })
+    }
+
+    /// The images that `decoded` makes of rows and their bytes.
+    fn filled(
+        source: &Source,
+        wanted: &[(u32, u32)],
+        layout: &Layout,
+        budget: &Budget,
+        decoded: &(dyn Fn(u32, Result<Vec<u8>>) -> Result<Rgb> + Sync),
+    ) -> Result<ImageStore> {
         let size = layout.size;
         let each = size as usize * size as usize * 3;
         let total = each as u64 * wanted.len() as u64;
         let rows: Vec<u32> = wanted.iter().map(|w| w.0).collect();
-        let decoded = |row: u32, bytes: Result<Vec<u8>>| {
-            progress(1);
-            let (width, height) = least(size, fit);
-            let image = bytes.and_then(|bytes| source.profile().decode_for(&bytes, width, height));
-            let image = image.and_then(|image| fitted(&image, size, fit));
-            image.map_err(|error| {
-                Error::input(
-                    format!("`{}` of {}: {error}", source.path(row), source.location().display()),
-                    "the file changed or was bad from the start; run `smalti inspect` on the source",
-                )
-            })
-        };
         let pixels = if total <= budget.memory_bytes {
             let mut all = vec![0; each * rows.len()];
             // Every image has its place from the start, so that nothing is held twice.
@@ -193,6 +221,23 @@ impl ImageStore {
             }
         }
     }
+}
+
+/// Whether an image has the bytes that its row of `samples` was made from.
+fn is_scanned(samples: &Samples, row: u32, bytes: &[u8]) -> bool {
+    samples.rows.get(row as usize).is_some_and(|sample| sample.content_hash == ContentHash::of(bytes))
+}
+
+/// One image at the size wanted, or an error that names it.
+fn decoded(source: &Source, row: u32, bytes: Result<Vec<u8>>, (size, fit): (u32, Fit)) -> Result<Rgb> {
+    let (width, height) = least(size, fit);
+    let image = bytes.and_then(|bytes| source.profile().decode_for(&bytes, width, height));
+    image.and_then(|image| fitted(&image, size, fit)).map_err(|error| {
+        Error::input(
+            format!("`{}` of {}: {error}", source.path(row), source.location().display()),
+            "the file changed or was bad from the start; run `smalti inspect` on the source",
+        )
+    })
 }
 
 /// The size in pixels below which a picture must not be decoded for [`fitted`].

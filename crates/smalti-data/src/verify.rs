@@ -1,16 +1,18 @@
-//! Reads a compressed set back: every file, size, hash, label and count. Written sets pass through here before their manifest exists.
+//! Reads a compressed set back: every file, size, hash, label and count, the card and the recipe too. Written sets pass through here before
+//! their manifest exists.
 
 use crate::decode::{self, Profile};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::manifest::{FileEntry, ImageEntry, Manifest};
 use crate::source::Source;
-use crate::write::{INDEX, ParquetRow, read_rows};
+use crate::write::{INDEX, ParquetRow, index, read_rows};
 use rayon::prelude::*;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-/// Reopens the set in `dir` and checks all of it against its manifest, which is returned.
+/// Reopens the set in `dir` and checks all of it against its manifest, which is returned. Sets that were written before their card and
+/// recipe were pinned only have to have them.
 ///
 /// # Errors
 /// The first thing that does not hold, as an [`Error::Input`] that names the file.
@@ -42,10 +44,22 @@ pub fn check(dir: &Path, manifest: &Manifest) -> Result<()> {
     if files::read(&list).map_err(|_| missing(&list))? != class_list(manifest).as_bytes() {
         return Err(broken(&list, "does not list the classes of the manifest"));
     }
-    match ["README.md", "recipe.toml"].into_iter().map(|name| dir.join(name)).find(|path| !path.is_file()) {
-        Some(path) => Err(missing(&path)),
-        None => Ok(()),
+    check_documents(dir, manifest)
+}
+
+/// The card and the recipe, whose hashes are in the manifest.
+pub(crate) const DOCUMENTS: [&str; 2] = ["README.md", "recipe.toml"];
+
+/// That card and recipe are there, and as they were written where the manifest says how that was: older ones do not.
+fn check_documents(dir: &Path, manifest: &Manifest) -> Result<()> {
+    for name in DOCUMENTS {
+        let path = dir.join(name);
+        let (_, hash) = files::hash(&path).map_err(|_| missing(&path))?;
+        if manifest.documents.get(name).is_some_and(|written| *written != hash) {
+            return Err(broken(&path, "has other bytes than were written"));
+        }
     }
+    Ok(())
 }
 
 /// The text of `class_to_idx.txt`: the folder of each class in class order, one a line.
@@ -163,9 +177,10 @@ fn check_hash(dir: &Path, file: &FileEntry) -> Result<PathBuf> {
 
 /// The tar files: their hashes, and every member against its image.
 fn check_webdataset(dir: &Path, manifest: &Manifest) -> Result<()> {
-    let index = dir.join(INDEX);
-    if !index.is_file() {
-        return Err(missing(&index));
+    let list = dir.join(INDEX);
+    let text = files::read(&list).map_err(|_| missing(&list))?;
+    if text != index(manifest.images.len(), &manifest.webdataset).as_bytes() {
+        return Err(broken(&list, "does not list the tar files of the manifest"));
     }
     first_error(&manifest.webdataset, |file| check_hash(dir, file).map(|_| ()))?;
     let source = Source::of_manifest(dir, manifest.clone(), Profile::default())?;

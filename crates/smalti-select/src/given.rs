@@ -7,13 +7,13 @@ use crate::rules::Balance;
 use smalti_data::tables::{Selected, Selection, Verdict};
 
 /// Holds a selection made elsewhere to the budget: each class keeps its best ranks, exactly `budget.per_class` of them; under a global rule
-/// whatever was kept of it, in whole images.
+/// what was kept of it, in whole images and no more than the budget of all classes.
 ///
 /// Ranks are counted anew: kept rows first, then rows that were not kept, then candidates that the selection does not mention,
 /// which are not kept. Equal ranks break by (content hash, sample). What is cut to the budget says so in its reason.
 ///
 /// # Errors
-/// [`Error::Input`] for a row that is no candidate, has another class or stands twice, and for a class that keeps too few.
+/// [`Error::Input`] for a row that is no candidate, has another class or stands twice, for a class that keeps too few, and for a pool that keeps too many.
 pub fn from_given(
     selection: Selection,
     candidates: &Candidates,
@@ -30,7 +30,17 @@ pub fn from_given(
         Balance::Class => budget.quotas(&counts, candidates.classes(), Counted::Given)?,
         Balance::Global => {
             let kept: Vec<u32> = counts.iter().map(|&count| count as u32 / budget.multiple * budget.multiple).collect();
-            budget.in_all(counts.len(), kept.iter().sum::<u32>() as usize, Counted::Given)?;
+            let sum: u32 = kept.iter().sum();
+            let limit = budget.in_all(counts.len(), sum as usize, Counted::Given)?;
+            // Ranks are counted class by class, so they do not say which of a pool's samples go first.
+            if sum > limit {
+                return Err(Error::input(
+                    format!(
+                        "the given selection keeps {sum} samples, and the budget is {limit} (ipc x grid² x classes)"
+                    ),
+                    "keep fewer in it, raise --ipc or --grid, or name a rule that is not global, which cuts each class by rank",
+                ));
+            }
             kept
         }
     };
@@ -167,6 +177,17 @@ mod tests {
         let error =
             from_given(selection(), &Candidates::of(&source()), Balance::Global, &four).expect_err("four of eight");
         assert!(error.to_string().starts_with("4 samples of the given selection are fewer than the 8"), "{error}");
+        let two = Budget { per_class: 2, multiple: 2, on_small_class: OnSmallClass::Refuse };
+        from_given(selection(), &Candidates::of(&source()), Balance::Global, &two).expect("four of four");
+        let six = theirs(
+            vec![0, 1, 2, 3]
+                .into_iter()
+                .map(|s| row(s, 0, true, s))
+                .chain([row(6, 1, true, 0), row(7, 1, true, 1)])
+                .collect(),
+        );
+        let error = from_given(six, &Candidates::of(&source()), Balance::Global, &two).expect_err("six of four");
+        assert!(error.to_string().starts_with("the given selection keeps 6 samples, and the budget is 4"), "{error}");
         // A class that the selection leaves out is too small in both ways.
         let half = theirs(vec![row(0, 0, true, 0)]);
         let one = budget(1, OnSmallClass::Fewer);

@@ -176,6 +176,7 @@ impl Cache {
     /// As [`Cache::list`]; when something cannot be removed.
     pub fn clean(&self, keep: u64) -> Result<Vec<Entry>> {
         let (mut found, mut gone) = (self.list()?, Vec::new());
+        self.clear_leftovers()?;
         let mut left: u64 = found.iter().map(|entry| entry.bytes).sum();
         while left > keep
             && let Some(entry) = found.pop()
@@ -186,6 +187,19 @@ impl Cache {
             gone.push(entry);
         }
         Ok(gone)
+    }
+
+    /// Removes what was being written when a process was stopped: nobody writes while the lock is held.
+    fn clear_leftovers(&self) -> Result<()> {
+        let Some(artifacts) = self.artifacts().filter(|artifacts| artifacts.is_dir()) else { return Ok(()) };
+        let _alone = RunLock::wait(&artifacts, &|| ())?;
+        for folder in fs::read_dir(&artifacts).with_context(|| format!("cannot read `{}`", artifacts.display()))? {
+            let folder = folder?.path();
+            if folder.is_dir() && folder.extension().is_some_and(|end| end == files::PARTIAL) {
+                fs::remove_dir_all(&folder).with_context(|| format!("cannot remove `{}`", folder.display()))?;
+            }
+        }
+        Ok(())
     }
 
     /// Where it lies, if it is on.
@@ -256,7 +270,10 @@ mod tests {
         fs::File::options().append(true).open(about(&keys[0])).and_then(|f| f.set_modified(long_ago)).expect("set");
         let listed: Vec<String> = cache.list().expect("listed").into_iter().map(|entry| entry.key).collect();
         assert_eq!(listed, [keys[1].clone(), keys[0].clone()], "the one used last comes first");
+        let cut = dir.path().join(format!("cache/artifacts/decoded-{}.{}", keys[0], files::PARTIAL));
+        files::write_bytes(&cut.join("files/pixels.rgb"), b"half").expect("written");
         let gone = cache.clean(5).expect("cleaned");
+        assert!(!cut.exists(), "what a stopped process left");
         assert_eq!((gone.len(), gone[0].key.as_str(), gone[0].bytes), (1, keys[0].as_str(), 5));
         let left = cache.find(Kind::Proxy, &keys[1]).expect("still there");
         fs::remove_file(left.join("a/b.txt")).expect("removed");

@@ -24,10 +24,10 @@ pub struct Wanted<'a> {
     pub fit: Fit,
 }
 
-/// As [`ImageStore::load`]; `progress` hears of every image.
+/// As [`ImageStore::load_scanned`]; `progress` hears of every image.
 ///
 /// # Errors
-/// As [`ImageStore::load`].
+/// As [`ImageStore::load_scanned`].
 pub fn load(
     (source, samples): (&Source, &Samples),
     wanted: Wanted,
@@ -37,7 +37,7 @@ pub fn load(
 ) -> Result<ImageStore> {
     let Wanted { rows, layout, fit } = wanted;
     let bytes = u64::from(layout.size).pow(2) * 3 * rows.len() as u64;
-    let decode = || Ok(ImageStore::load(source, rows, layout, fit, budget, progress)?);
+    let decode = || Ok(ImageStore::load_scanned((source, samples), rows, layout, fit, budget, progress)?);
     if !(WORTH_KEEPING..TOO_LARGE.min(budget.memory_bytes)).contains(&bytes) {
         return decode();
     }
@@ -72,7 +72,7 @@ fn key(source: &Source, samples: &Samples, wanted: Wanted) -> String {
     }
     let contents = contents.finalize().to_hex().to_string();
     let profile = format!("{:?}", source.profile());
-    cache::key(&("decoded 2", env!("CARGO_PKG_VERSION"), contents, wanted.layout.size, wanted.fit, profile))
+    cache::key(&("decoded 3", env!("CARGO_PKG_VERSION"), contents, wanted.layout.size, wanted.fit, profile))
 }
 
 fn keep(cache: &Cache, key: &str, store: &ImageStore, ui: &Ui) {

@@ -10,6 +10,7 @@ use smalti_data::decode::{Detail, Orientation, Profile};
 use smalti_data::mosaic::Layout;
 use smalti_data::write::OutputFormat;
 use smalti_select::{HardEnd, Needs, OnSmallClass};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Settings of `compress` as far as they were given: by flags, or by a recipe file.
@@ -76,7 +77,25 @@ pub struct Settings {
     pub licence: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub proxy: Option<ProxySettings>,
+    /// What made the choice, in words: for manifest and card.
+    #[serde(skip)]
+    pub method: BTreeMap<String, String>,
+    /// Files that decide beside these settings.
+    #[serde(skip)]
+    pub files: Vec<DecidingFile>,
 }
+
+/// A file from elsewhere that decides what a set holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DecidingFile {
+    /// The flag that names it.
+    pub flag: &'static str,
+    /// BLAKE3 of its contents, in hexadecimal.
+    pub hash: String,
+}
+
+/// What a method's map calls the end of a metric that is none of ours.
+const HARD_END: &str = "hard end of the metric";
 
 /// Largest side of stored images unless told otherwise: the benchmark's.
 const LARGEST_DEFAULT_SIZE: u32 = 224;
@@ -155,13 +174,21 @@ impl Recipe {
                 "give --holdout 0.1, or another number from 0 to below 1",
             ));
         }
+        let metric = metric.filter(|_| needs.scores());
+        let hard_end = self.hard_end.filter(|_| needs.scores());
+        let method = [
+            ("preset", Some(preset.name.to_owned())),
+            ("rule", Some(rule.name())),
+            ("metric", metric.map(str::to_owned)),
+            (HARD_END, hard_end.map(|end| if end == HardEnd::High { "high" } else { "low" }.to_owned())),
+        ];
         Ok(Settings {
             name: self.name.clone().unwrap_or_else(|| name.to_owned()),
             ipc,
             preset: preset.name.to_owned(),
             grid: layout.grid,
-            metric: metric.filter(|_| needs.scores()).map(str::to_owned),
-            hard_end: self.hard_end.filter(|_| needs.scores()),
+            metric: metric.map(str::to_owned),
+            hard_end,
             rule: rule.name(),
             size,
             holdout,
@@ -172,6 +199,8 @@ impl Recipe {
             on_small_class: self.on_small_class.unwrap_or(OnSmallClass::Refuse),
             licence: self.licence.clone(),
             proxy: if needs != Needs::Nothing { Some(self.proxy.settle(size)?) } else { None },
+            method: method.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect(),
+            files: Vec::new(),
         })
     }
 }
@@ -184,8 +213,13 @@ impl Settings {
 
     /// The text of `recipe.toml`.
     pub fn to_toml(&self) -> String {
-        let head = "# Every setting of `smalti compress`. The same source with `--recipe` and this file gives the same set.\n\n";
-        head.to_owned() + &toml::to_string(self).expect("settings are tables of numbers and strings")
+        let mut head =
+            "# Every setting of `smalti compress`. The same source with `--recipe` and this file gives the same set"
+                .to_owned();
+        for DecidingFile { flag, hash } in &self.files {
+            head.push_str(&format!(",\n# with --{flag} and the file whose BLAKE3 is {hash}"));
+        }
+        head + ".\n\n" + &toml::to_string(self).expect("settings are tables of numbers and strings")
     }
 }
 

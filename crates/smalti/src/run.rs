@@ -3,7 +3,8 @@
 use crate::error::failure;
 use crate::pipeline::Overwrite;
 use anyhow::Result;
-use smalti_data::files::{self, RunLock};
+use smalti_data::files::{self, LOCK, RunLock};
+use smalti_data::manifest::MANIFEST;
 use smalti_data::tables::SUMS;
 use smalti_data::write::{State, clear, state};
 use std::path::{Path, PathBuf};
@@ -26,6 +27,7 @@ impl Run {
     pub fn begin(out: &Path, overwrite: Overwrite) -> Result<Run> {
         let dir = working_folder(out);
         check_output(out, overwrite)?;
+        check_working_folder(&dir)?;
         let lock = RunLock::take(&dir)?;
         Ok(Run { out: out.to_owned(), dir, overwrite, _lock: lock })
     }
@@ -111,6 +113,65 @@ pub fn check_output(out: &Path, overwrite: Overwrite) -> Result<()> {
         )),
         _ => Ok(()),
     }
+}
+
+/// That a working folder is ours or new: what lies in it under the names of our tables is replaced.
+fn check_working_folder(dir: &Path) -> Result<()> {
+    let filled = dir.read_dir().is_ok_and(|mut entries| entries.next().is_some());
+    if filled && (!dir.join(LOCK).exists() || dir.join(MANIFEST).exists()) {
+        return Err(failure(
+            format!("`{}` would hold the working tables, and is no working folder of smalti", dir.display()),
+            "give another --out, or move that folder; smalti deletes nothing that it did not write",
+        ));
+    }
+    Ok(())
+}
+
+/// That source and output do not lie in each other: what is written there would be images of the source, or replace them.
+///
+/// # Errors
+/// When one is the other or lies in it.
+pub fn check_apart(source: &Path, out: &Path) -> Result<()> {
+    match lies_in(source, out) {
+        true => Err(failure(
+            format!("the source `{}` lies in the output `{}`", source.display(), out.display()),
+            "give an --out beside the source",
+        )),
+        false => check_beside(source, out),
+    }
+}
+
+/// That the output does not lie in the source.
+///
+/// # Errors
+/// When it does.
+pub fn check_beside(source: &Path, out: &Path) -> Result<()> {
+    match lies_in(out, source) {
+        true => Err(failure(
+            format!(
+                "the output `{}` lies in the source `{}`, whose folders are classes",
+                out.display(),
+                source.display()
+            ),
+            "give an --out beside the source",
+        )),
+        false => Ok(()),
+    }
+}
+
+/// Whether a path is a folder or lies in it.
+fn lies_in(path: &Path, folder: &Path) -> bool {
+    place_of(path).zip(place_of(folder)).is_some_and(|(path, folder)| path.starts_with(folder))
+}
+
+/// Where a path leads, with symbolic links followed as far as it exists.
+fn place_of(path: &Path) -> Option<PathBuf> {
+    let path = std::path::absolute(path).ok()?;
+    let there = path.ancestors().find(|ancestor| ancestor.exists())?;
+    let rest = path.strip_prefix(there).ok()?;
+    let place = there.canonicalize().ok()?;
+    // Joining nothing would add a slash.
+    Some(if rest.as_os_str().is_empty() { place } else { place.join(rest) })
 }
 
 /// Removes the tables of an earlier run; nothing else in the folder is touched.

@@ -4,8 +4,9 @@ mod common;
 
 use common::{TINY_PROXY, arg, images, run, tree};
 use smalti_data::manifest::Manifest;
-use smalti_data::tables::scores::{read_scores, write_scores};
+use smalti_data::tables::scores::{UNNAMED, read_scores, write_scores};
 use smalti_data::tables::{Samples, Scored, Selection, Split};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 fn compress<'a>(source: &'a Path, out: &'a Path, more: &[&'a str]) -> Vec<&'a str> {
@@ -70,11 +71,47 @@ fn the_saved_recipe_repeats_the_set_and_so_do_given_scores_and_selections() {
         let mut args = compress(&source, &again, &["--recipe", arg(&recipe)]);
         args.extend(way);
         run(args, 0);
-        assert_eq!(tree(&again), tree(&first), "way {number}");
+        assert_eq!(contents(&again), contents(&first), "way {number}");
+        assert_eq!(Manifest::read(&again).expect("finished").images, Manifest::read(&first).expect("finished").images);
+        assert_eq!(tree(&again) == tree(&first), way.is_empty(), "a set says what was given, way {number}");
     }
     let one_thread = dir.path().join("one/set");
     run(compress(&source, &one_thread, &["--recipe", arg(&recipe), "--scores", arg(&scores), "--threads", "1"]), 0);
-    assert_eq!(tree(&one_thread), tree(&first), "threads change nothing");
+    assert_eq!(tree(&one_thread), tree(&dir.path().join("1/set")), "threads change nothing");
+}
+
+/// Everything in a set but what it says of itself.
+fn contents(set: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut files = tree(set);
+    files.retain(|name, _| !["README.md", "manifest.json", "recipe.toml"].contains(&name.as_str()));
+    files
+}
+
+#[test]
+fn a_set_says_what_decided_and_not_the_default() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let (source, out) = (images(dir.path(), 6), dir.path().join("set"));
+    run(compress(&source, &out, &["--ipc", "2", "--preset", "random", "--grid", "1"]), 0);
+    let kept = dir.path().join("set.run/kept.txt");
+    let map = dir.path().join("map.txt");
+    let (given, named) = (dir.path().join("given"), dir.path().join("named"));
+    let more = ["--ipc", "2", "--grid", "1", "--selection", arg(&kept)];
+    run(compress(&source, &given, &more), 0);
+    let hash = blake3::hash(&std::fs::read(&kept).expect("there")).to_hex().to_string();
+    let method = Manifest::read(&given).expect("finished").method;
+    assert_eq!(method, BTreeMap::from([("selection".to_owned(), format!("made elsewhere, BLAKE3 {hash}"))]));
+    let recipe = std::fs::read_to_string(given.join("recipe.toml")).expect("written");
+    assert!(recipe.contains(&format!("# with --selection and the file whose BLAKE3 is {hash}.")), "{recipe}");
+    assert!(!recipe.contains("metric") && !recipe.contains("[proxy]"), "{recipe}");
+    let mut args = compress(&source, &named, &more);
+    args.extend(["--rule", "random", "--class-map", arg(&map)]);
+    let classes = Manifest::read(&given).expect("finished").classes;
+    std::fs::write(&map, classes.join("\n")).expect("written");
+    run(args, 0);
+    let method = Manifest::read(&named).expect("finished").method;
+    assert_eq!(method.keys().map(String::as_str).collect::<Vec<_>>(), ["rule", "selection"]);
+    let recipe = std::fs::read_to_string(named.join("recipe.toml")).expect("written");
+    assert!(recipe.contains("# with --class-map and the file whose BLAKE3 is "), "{recipe}");
 }
 
 #[test]
@@ -82,7 +119,13 @@ fn scores_from_elsewhere_decide_and_their_direction_is_asked_for() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let (source, out) = (images(dir.path(), 6), dir.path().join("set"));
     let path = dir.path().join("mine.parquet");
-    let rows = (0..100).map(|sample| (sample, -(sample as f32))).collect();
+    let rows: Vec<(u32, f32)> = (0..100).map(|sample| (sample, -(sample as f32))).collect();
+    // A table without a column `metric`, as others write it.
+    let unnamed = dir.path().join("unnamed.parquet");
+    write_scores(&unnamed, vec![Scored { metric: UNNAMED.into(), rows: rows.clone() }]).expect("written");
+    let plain = ["--ipc", "1", "--grid", "1", "--rule", "easy-first", "--scores", arg(&unnamed)];
+    let (_, stderr) = run(compress(&source, &out, &plain), 2);
+    assert!(stderr.contains("of which metric") && stderr.contains("--metric el2n"), "{stderr}");
     write_scores(&path, vec![Scored { metric: "mine".into(), rows }]).expect("written");
     let more = ["--ipc", "1", "--grid", "1", "--rule", "easy-first", "--metric", "mine", "--scores", arg(&path)];
     let (_, stderr) = run(compress(&source, &out, &more), 1);
@@ -141,6 +184,21 @@ fn an_output_that_exists_is_kept_unless_force_replaces_our_own() {
     run(forced.clone(), 1);
     assert_eq!(std::fs::read_to_string(out.join("thesis.txt")).expect("still there"), "years of work");
     std::fs::remove_dir_all(&out).expect("removed");
+
+    // A working folder that is none of ours, or that is a set.
+    let (other, beside) = (dir.path().join("other"), dir.path().join("other.run"));
+    std::fs::create_dir_all(&beside).expect("created");
+    std::fs::write(beside.join("recipe.toml"), "butter").expect("written");
+    let mut args = compress(&source, &other, &random);
+    args.push("--force");
+    let (_, stderr) = run(args.clone(), 1);
+    assert!(stderr.contains("other.run` would hold the working tables"), "{stderr}");
+    assert_eq!(std::fs::read_to_string(beside.join("recipe.toml")).expect("still there"), "butter");
+    std::fs::remove_dir_all(&beside).expect("removed");
+    run(compress(&source, &beside, &random), 0);
+    let set = tree(&beside);
+    run(args, 1);
+    assert_eq!(tree(&beside), set);
 
     run(compress(&source, &out, &random), 0);
     let before = tree(&out);
@@ -250,8 +308,36 @@ fn scores_of_a_broken_off_run_are_not_laid_on_other_images() {
     std::fs::rename(&first, disc.join("zz.png")).expect("renamed");
     let (_, stderr) = run(args.clone(), 1);
     assert!(stderr.contains("other settings") && stderr.contains("training images"), "{stderr}");
-    std::fs::rename(disc.join("zz.png"), first).expect("renamed");
+    std::fs::rename(disc.join("zz.png"), &first).expect("renamed");
+    // Another image under a known name.
+    let before = std::fs::read(&first).expect("there");
+    let last = std::fs::read_dir(&disc).expect("a class").map(|e| e.expect("an entry").path()).max().expect("an image");
+    std::fs::copy(last, &first).expect("copied");
+    let (_, stderr) = run(args.clone(), 1);
+    assert!(stderr.contains("other settings") && stderr.contains("training images"), "{stderr}");
+    std::fs::write(&first, before).expect("written");
     run(args, 0);
+}
+
+#[test]
+fn source_and_output_do_not_lie_in_each_other() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let (source, set) = (images(dir.path(), 6), dir.path().join("set"));
+    run(compress(&source, &set, &["--ipc", "2", "--preset", "random"]), 0);
+    let before = tree(dir.path());
+    let inside = source.join("train/small");
+    let linked = dir.path().join("linked");
+    std::os::unix::fs::symlink(&source, &linked).expect("linked");
+    for (source, out) in
+        [(&set, &set), (&set.join("train"), &set), (&source, &inside), (&source, &linked.join("train/small"))]
+    {
+        let mut args = compress(source, out, &["--ipc", "1", "--preset", "random"]);
+        args.push("--force");
+        let (_, stderr) = run(args, 1);
+        assert!(stderr.contains("lies in") && stderr.contains("beside the source"), "{stderr}");
+    }
+    std::fs::remove_file(&linked).expect("removed");
+    assert_eq!(tree(dir.path()), before);
 }
 
 #[test]
@@ -287,11 +373,23 @@ fn a_proxy_that_another_run_trained_comes_from_the_cache_with_the_same_bytes() {
     assert_eq!(tree(&dir.path().join("b/set.run/trace")), tree(&dir.path().join("a/set.run/trace")));
     assert_eq!(tree(&second), tree(&first));
     assert!(!run_with(&other, &["--seed", "3"]).contains("from the cache"), "other proxies");
+    let turned = dir.path().join("d/set");
+    assert!(!run_with(&turned, &["--orientation", "exif"]).contains("from the cache"), "other pixels");
     let listed = |more: &[&str]| {
         let args = ["cache", "--json"].iter().chain(more);
         let output = common::smalti(args).env("SMALTI_CACHE", &cache).output().expect("it starts");
         serde_json::from_str::<Vec<serde_json::Value>>(&common::check(&output, 0).0).expect("JSON").len()
     };
-    assert_eq!((listed(&[]), listed(&["--clean"]), listed(&[])), (4, 4, 0));
+    // An entry that lost a file is as good as none.
+    for entry in std::fs::read_dir(cache.join("artifacts")).expect("a cache").map(|e| e.expect("an entry").path()) {
+        let report = entry.join("files/report.json");
+        if report.exists() {
+            std::fs::rename(&report, report.with_extension("lost")).expect("renamed");
+        }
+    }
+    let said = run_with(&dir.path().join("e/set"), &[]);
+    assert!(said.contains("the cache lost a proxy") && !said.contains("from the cache"), "{said}");
+    assert_eq!(tree(&dir.path().join("e/set")), tree(&first));
+    assert_eq!((listed(&[]), listed(&["--clean"]), listed(&[])), (6, 6, 0));
     assert_eq!(tree(&second), tree(&first), "what was made from it is its owner's");
 }

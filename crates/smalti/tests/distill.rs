@@ -61,6 +61,7 @@ fn cut_off(method: &str, source: &Path, teacher: &Path, out: &Path, class: u32, 
     let wall = out.with_extension("run").join(format!("distilled/train/{class:06}"));
     std::fs::create_dir_all(wall.parent().expect("a folder")).expect("created");
     std::fs::write(&wall, "").expect("written");
+    std::fs::write(out.with_extension("run").join("lock"), "").expect("written");
     made(method, source, teacher, out, more, 1);
     std::fs::remove_file(&wall).expect("removed");
 }

@@ -1,7 +1,7 @@
 //! A folder with one folder of images per class, by torchvision's rule.
 //!
 //! Class = top-level folder, sorted as text ("1", "10", "2"); images at any depth below it, links followed; folders sorted by their
-//! whole path, files sorted inside each. One level above the classes may name splits. Hidden folders are no classes.
+//! whole path, files sorted inside each. One level above the classes may name splits, and then only splits. Hidden folders are no classes.
 
 use super::names::Names;
 use super::{Each, MAX_IMAGE_BYTES, row_number, split_word};
@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::manifest::Manifest;
 use crate::tables::{PathList, Split};
 use rayon::prelude::*;
+use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::Read;
@@ -41,7 +42,7 @@ pub(super) fn list(root: &Path) -> Result<(Vec<String>, Listing)> {
     let top = subfolders(root)?;
     let splits: Option<Vec<(OsString, Split)>> = top
         .iter()
-        .map(|name| name.to_str().and_then(split_word).map(|split| (name.clone(), split)))
+        .map(|name| split_of(name).map(|split| (name.clone(), split)))
         .collect::<Option<Vec<_>>>()
         .filter(|splits| !splits.is_empty());
     let mut listing = Listing { root: root.to_owned(), folders: Vec::new(), names: Names::default() };
@@ -50,6 +51,7 @@ pub(super) fn list(root: &Path) -> Result<(Vec<String>, Listing)> {
             if top.is_empty() {
                 return Err(no_classes(root));
             }
+            no_splits(root, &top)?;
             listing.add_split(Path::new(""), &top, Split::Train)?;
             top
         }
@@ -71,7 +73,56 @@ pub(super) fn list(root: &Path) -> Result<(Vec<String>, Listing)> {
             all.swap_remove(0).1
         }
     };
-    Ok((classes.iter().map(|class| class.to_string_lossy().into_owned()).collect(), listing))
+    Ok((as_text(root, &classes)?, listing))
+}
+
+/// The names of class folders as text, which must tell them apart.
+fn as_text(root: &Path, classes: &[OsString]) -> Result<Vec<String>> {
+    let names: Vec<String> = classes.iter().map(|class| class.to_string_lossy().into_owned()).collect();
+    let mut seen = HashSet::new();
+    match names.iter().find(|name| !seen.insert(name.as_str())) {
+        Some(twice) => Err(Error::input(
+            format!("two class folders of `{}` both read as `{twice}`: their names are not UTF-8 text", root.display()),
+            "rename one of them",
+        )),
+        None => Ok(names),
+    }
+}
+
+/// The split that the name of a folder means.
+fn split_of(name: &OsStr) -> Option<Split> {
+    name.to_str().and_then(split_word)
+}
+
+/// Refuses splits beside which something else lies: all of them would pass for classes. A folder that holds images itself is a class,
+/// whatever its name.
+fn no_splits(root: &Path, top: &[OsString]) -> Result<()> {
+    let (mut splits, mut others) = (Vec::new(), Vec::new());
+    for name in top {
+        match split_of(name) {
+            None => others.push(name),
+            Some(_) if holds_folders_alone(&root.join(name))? => splits.push(name),
+            Some(_) => {}
+        }
+    }
+    let (&[first, second, ..], Some(other)) = (splits.as_slice(), others.first()) else { return Ok(()) };
+    Err(Error::input(
+        format!(
+            "`{}` holds the splits `{}` and `{}`, and beside them the folder `{}`, which is none",
+            root.display(),
+            first.display(),
+            second.display(),
+            other.display()
+        ),
+        "move that folder out of the data set, or name a folder that holds the splits only; splits are told by words like train, val and test",
+    ))
+}
+
+/// Whether a folder has folders in it and no image beside them.
+fn holds_folders_alone(folder: &Path) -> Result<bool> {
+    let (folders, files) = entries(folder)?;
+    let visible = folders.iter().any(|name| !name.as_encoded_bytes().starts_with(b"."));
+    Ok(visible && !files.iter().any(|name| is_image(name)))
 }
 
 /// Whether a folder has folders that may be classes; `data` is where packed files lie.

@@ -21,6 +21,7 @@ use crate::error::{Error, Result};
 use crate::manifest::{self, Manifest};
 use crate::pixels::Rgb;
 use crate::tables::{PathList, Paths, Split};
+use crate::write;
 use class_map::{ClassMap, Named};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -78,8 +79,8 @@ impl Source {
     /// Image bytes are not read, so a damaged image shows only in [`Source::for_each`].
     ///
     /// # Errors
-    /// [`Error::Input`] when there is nothing to read, a class has no image, splits have different classes, a column is missing or of
-    /// another type, or a label is out of range; [`Error::Io`] and [`Error::Table`] with the path.
+    /// [`Error::Input`] when there is nothing to read, a set of ours is not finished, a class has no image, splits have different classes,
+    /// a column is missing or of another type, or a label is out of range; [`Error::Io`] and [`Error::Table`] with the path.
     pub fn open(path: &Path, options: &SourceOptions) -> Result<Source> {
         let metadata = fs::metadata(path).map_err(|error| match error.kind() {
             std::io::ErrorKind::NotFound => {
@@ -89,6 +90,10 @@ impl Source {
         })?;
         if metadata.is_dir() && manifest::exists(path)? {
             return Source::of_set(path, options);
+        }
+        // Its mosaics would pass for whole pictures.
+        if metadata.is_dir() && write::is_begun(path)? {
+            return Err(manifest::unfinished(path));
         }
         let map = options.class_map.as_deref().map(ClassMap::read).transpose()?;
         let (kind, named, listing) = match packed(path, options)? {

@@ -190,7 +190,7 @@ impl Listing {
                 let key = key_of(&sample[0]).unwrap_or_default();
                 let place = Place::Sample(path, key);
                 let image = image_of(sample, ending, place)?;
-                if image.is_none() && !sample.iter().any(|m| key_and_suffix(&m.name).is_some_and(|(_, s)| s == "cls")) {
+                if image.is_none() && !has_label(sample, &file) {
                     continue;
                 }
                 let class_id = label_of(sample, &file, labels, place)?;
@@ -319,13 +319,7 @@ fn image_of<'a>(sample: &'a [Member], ending: Option<&str>, place: Place) -> Res
 
 /// The label of a sample: what `.cls` holds, else a known key of `.json`.
 fn label_of(sample: &[Member], file: &File, labels: &mut Labels, place: Place) -> Result<u32> {
-    let content = |wanted: &str| {
-        let member = sample.iter().find(|m| key_and_suffix(&m.name).is_some_and(|(_, suffix)| suffix == wanted))?;
-        let mut bytes = vec![0; usize::try_from(member.bytes.min(MAX_TEXT_BYTES)).unwrap_or(0)];
-        file.read_exact_at(&mut bytes, member.at).ok()?;
-        String::from_utf8(bytes).ok()
-    };
-    if let Some(text) = content("cls") {
+    if let Some(text) = content(sample, file, "cls") {
         let text = text.trim();
         return match text.parse() {
             Ok(number) => labels.number(number, place),
@@ -333,12 +327,36 @@ fn label_of(sample: &[Member], file: &File, labels: &mut Labels, place: Place) -
             Err(_) => labels.text(text, place),
         };
     }
-    let json: Option<serde_json::Value> = content("json").and_then(|text| serde_json::from_str(&text).ok());
-    match JSON_LABELS.iter().find_map(|key| json.as_ref()?.get(key)) {
-        Some(serde_json::Value::String(text)) => labels.text(text, place),
-        Some(value) if value.is_i64() => labels.number(value.as_i64().unwrap_or(-1), place),
-        _ => Err(unlabelled(place)),
+    match json_label(sample, file) {
+        Some(serde_json::Value::String(text)) => labels.text(&text, place),
+        Some(value) => labels.number(value.as_i64().unwrap_or(-1), place),
+        None => Err(unlabelled(place)),
     }
+}
+
+/// Whether a sample is labelled, with or without an image: what has a label is counted.
+fn has_label(sample: &[Member], file: &File) -> bool {
+    with_suffix(sample, "cls").is_some() || json_label(sample, file).is_some()
+}
+
+/// The label in a `.json` member: text, or a whole number.
+fn json_label(sample: &[Member], file: &File) -> Option<serde_json::Value> {
+    let json: serde_json::Value = serde_json::from_str(&content(sample, file, "json")?).ok()?;
+    let label = JSON_LABELS.iter().find_map(|key| json.get(key))?;
+    (label.is_string() || label.is_i64()).then(|| label.clone())
+}
+
+/// The member of a sample with a suffix.
+fn with_suffix<'a>(sample: &'a [Member], wanted: &str) -> Option<&'a Member> {
+    sample.iter().find(|member| key_and_suffix(&member.name).is_some_and(|(_, suffix)| suffix == wanted))
+}
+
+/// The text of that member.
+fn content(sample: &[Member], file: &File, wanted: &str) -> Option<String> {
+    let member = with_suffix(sample, wanted)?;
+    let mut bytes = vec![0; usize::try_from(member.bytes.min(MAX_TEXT_BYTES)).unwrap_or(0)];
+    file.read_exact_at(&mut bytes, member.at).ok()?;
+    String::from_utf8(bytes).ok()
 }
 
 fn unlabelled(place: Place) -> Error {

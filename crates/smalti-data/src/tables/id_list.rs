@@ -42,6 +42,8 @@ pub fn read(path: &Path, samples: &Samples) -> Result<Selection> {
     let bytes = files::read(path)?;
     let text = String::from_utf8(bytes)
         .map_err(|_| Error::input(format!("`{}` is not UTF-8 text", path.display()), "write one image a line"))?;
+    // Editors on Windows begin a text with a mark of its own.
+    let text = text.trim_start_matches('\u{feff}');
     let lines = (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty() && !line.starts_with('#'));
     let known = Lookup::of(lines.clone().map(|(_, line)| line.trim()), samples);
     let mut seen = HashSet::new();
@@ -166,6 +168,13 @@ mod tests {
         let read = list(&format!("# mine\nb/x.png\n\n{:032x}\n0\r\n4\n", 3)).expect("all there");
         let rows: Vec<(u32, u32)> = read.rows.iter().map(|row| (row.class_id, row.sample)).collect();
         assert_eq!(rows, [(0, 2), (0, 0), (0, 4), (1, 1)]);
+    }
+
+    #[test]
+    fn a_mark_before_the_text_is_no_part_of_it() {
+        let rows = |text: &str| list(text).expect("all there").rows.iter().map(|row| row.sample).collect::<Vec<_>>();
+        assert_eq!(rows("\u{feff}b/x.png\r\n0\r\n"), [0, 1]);
+        assert_eq!(rows("\u{feff}# mine\n0"), [0]);
     }
 
     #[test]

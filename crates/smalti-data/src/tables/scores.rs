@@ -43,8 +43,11 @@ pub fn write_scores(path: &Path, mut scores: Vec<Scored>) -> Result<()> {
     write_batches(path, fields.clone(), batches)
 }
 
+/// What the metric of a table without the column `metric` is called.
+pub const UNNAMED: &str = "given";
+
 /// Reads scores, ours or made elsewhere: columns `sample` and `score`, and `metric` where there are several; a table without that column
-/// holds one metric called `given`. By name of the metric.
+/// holds one metric called [`UNNAMED`]. By name of the metric.
 ///
 /// # Errors
 /// [`Error::Io`] and [`Error::Table`] with the path; [`Error::Input`] when a column is missing or holds nulls.
@@ -64,7 +67,7 @@ pub fn read_scores(path: &Path) -> Result<Vec<Scored>> {
     };
     let mut found: BTreeMap<&str, Vec<(u32, f32)>> = BTreeMap::new();
     for i in 0..table.num_rows() {
-        let metric = metrics.as_ref().map_or("given", |m| m.value(i));
+        let metric = metrics.as_ref().map_or(UNNAMED, |m| m.value(i));
         found.entry(metric).or_default().push((samples.value(i), scores.value(i)));
     }
     Ok(found.into_iter().map(|(metric, rows)| Scored { metric: metric.to_owned(), rows }).collect())

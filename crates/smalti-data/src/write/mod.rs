@@ -18,8 +18,9 @@ mod state;
 mod webdataset;
 
 pub use hf_parquet::{ParquetRow, read_rows};
+pub(crate) use state::is_begun;
 pub use state::{State, clear, state};
-pub(crate) use webdataset::INDEX;
+pub(crate) use webdataset::{INDEX, index};
 
 use crate::card;
 use crate::encode::ImageFormat;
@@ -160,7 +161,7 @@ pub fn write_set(
     let profile = source.profile().name();
     let manifest =
         Manifest { parquet, webdataset, decode_profile: profile, ..manifest_of(spec, folders.clone(), images) };
-    write_documents(dir, spec, &manifest)?;
+    let manifest = Manifest { documents: write_documents(dir, spec, &manifest)?, ..manifest };
     state::remove_strays(dir, &members(&manifest))?;
     verify::check(dir, &manifest)?;
     manifest.write(dir)?;
@@ -213,7 +214,7 @@ fn check_plan(samples: &Samples, plan: &Plan, spec: &SetSpec) -> Result<()> {
     Ok(())
 }
 
-/// The manifest of a set but for its packed files and the profile of its source.
+/// The manifest of a set but for its packed files, its documents and the profile of its source.
 fn manifest_of(spec: &SetSpec, folders: Vec<String>, images: Vec<ImageEntry>) -> Manifest {
     let image_format = ImageFormat::for_size(spec.layout.size);
     let mut counts = vec![0u32; spec.classes.len()];
@@ -251,15 +252,23 @@ fn manifest_of(spec: &SetSpec, folders: Vec<String>, images: Vec<ImageEntry>) ->
         images,
         parquet: Vec::new(),
         webdataset: Vec::new(),
+        documents: BTreeMap::new(),
         skipped: spec.skipped.clone(),
     }
 }
 
-fn write_documents(dir: &Path, spec: &SetSpec, manifest: &Manifest) -> Result<()> {
+/// Writes the list of classes, the card and the recipe, and returns the hashes of what the manifest alone does not fix.
+fn write_documents(dir: &Path, spec: &SetSpec, manifest: &Manifest) -> Result<BTreeMap<String, String>> {
     files::write_bytes(&dir.join("class_to_idx.txt"), verify::class_list(manifest).as_bytes())?;
-    files::write_bytes(&dir.join("recipe.toml"), spec.recipe_toml.as_bytes())?;
     let card = card::render(manifest, spec.licence.as_deref(), spec.notes.as_deref());
-    files::write_bytes(&dir.join("README.md"), card.as_bytes())
+    verify::DOCUMENTS
+        .into_iter()
+        .zip([card.as_str(), spec.recipe_toml.as_str()])
+        .map(|(name, text)| {
+            files::write_bytes(&dir.join(name), text.as_bytes())?;
+            Ok((name.to_owned(), blake3::hash(text.as_bytes()).to_hex().to_string()))
+        })
+        .collect()
 }
 
 /// Paths of all data files of a set.

@@ -40,6 +40,16 @@ pub fn state(dir: &Path, run: &Path) -> Result<State> {
     Ok(if marker(run).exists() && !dir.join(MANIFEST).exists() { State::Begun } else { State::Foreign })
 }
 
+/// Whether a folder holds the part of a set that an earlier run wrote, by the working folder beside it.
+pub(crate) fn is_begun(dir: &Path) -> Result<bool> {
+    // `.` and what ends in `..` have no name of their own.
+    let named = if dir.file_name().is_some() { dir.to_owned() } else { fs::canonicalize(dir).unwrap_or_default() };
+    let mut name = named.file_name().unwrap_or_default().to_owned();
+    name.push(".run");
+    let run = named.with_file_name(name);
+    Ok(marker(&run).exists() && state(dir, &run)? == State::Begun)
+}
+
 /// Takes an empty or begun folder for writing.
 pub(super) fn begin(dir: &Path, run: &Path) -> Result<()> {
     match state(dir, run)? {

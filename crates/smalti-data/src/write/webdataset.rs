@@ -50,14 +50,19 @@ pub(super) fn write_files(
         let (bytes, blake3) = files::hash(&path)?;
         entries.push(FileEntry { file, rows: part.len() as u64, bytes, blake3 });
     }
+    files::write_bytes(&dir.join(INDEX), index(images.len(), &entries).as_bytes())?;
+    Ok(entries)
+}
+
+/// The text of `_info.json`, for so many images in these files.
+pub(crate) fn index(images: usize, files: &[FileEntry]) -> String {
     let index = json!({"splits": {"train": {
         "name": "train",
-        "num_samples": images.len(),
-        "filenames": entries.iter().map(|entry| &entry.file).collect::<Vec<_>>(),
-        "shard_lengths": entries.iter().map(|entry| entry.rows).collect::<Vec<_>>(),
+        "num_samples": images,
+        "filenames": files.iter().map(|file| &file.file).collect::<Vec<_>>(),
+        "shard_lengths": files.iter().map(|file| file.rows).collect::<Vec<_>>(),
     }}});
-    files::write_bytes(&dir.join(INDEX), format!("{index:#}\n").as_bytes())?;
-    Ok(entries)
+    format!("{index:#}\n")
 }
 
 fn write_file(

@@ -95,15 +95,16 @@ def boxes() -> None:
     (HERE / "boxes.json").write_text(f'{{"draws": {n}, "entries": [\n{lines}\n]}}\n')
 
 
-def png(path: Path, width: int, height: int, depth: int, colour: int, rows: bytes) -> None:
-    """A PNG of a kind that Pillow does not write."""
+def png(path: Path, width: int, height: int, depth: int, colour: int, rows: bytes, clear: bytes = b"") -> None:
+    """A PNG of a kind that Pillow does not write; `clear` is the colour that its tRNS chunk calls transparent."""
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
     stride = len(rows) // height
     raw = b"".join(b"\0" + rows[y * stride : (y + 1) * stride] for y in range(height))
     header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(raw, 9)) + chunk(b"IEND", b""))
+    parts = [chunk(b"IHDR", header), chunk(b"tRNS", clear) if clear else b"", chunk(b"IDAT", zlib.compress(raw, 9)), chunk(b"IEND", b"")]
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
 
 
 def decode() -> None:
@@ -143,7 +144,12 @@ def decode() -> None:
     rare_jpegs(folder, small)
     rare_pngs(folder, small)
     rare_others(folder, small, alpha)
+    stored_otherwise(folder)
     turned(folder)
+    expected(folder)
+
+
+def expected(folder: Path) -> None:
     names = sorted(p.name for p in folder.iterdir() if not p.name.startswith("expected"))
     opened = [Image.open(folder / name) for name in names]
     strip([image.convert("RGB") for image in opened]).save(folder / "expected.png", optimize=True)
@@ -216,6 +222,40 @@ def rare_others(folder: Path, small: Image.Image, alpha: Image.Image) -> None:
     small.convert("1").save(folder / "bits.pbm")
     (folder / "plain-text.ppm").write_bytes(b"P3\n# three by two\n3 2\n255\n" + b" ".join(b"%d" % (i * 13 % 256) for i in range(18)) + b"\n")
     (folder / "deep.pgm").write_bytes(b"P5 45 37 65535\n" + (np.mgrid[0:37, 0:45][0] * 1700).astype(">u2").tobytes())
+
+
+def tiff(path: Path, width: int, height: int, bits: int, extra: int, planes: list[bytes]) -> None:
+    """A deflated little-endian TIFF of colour and one more sample, in one strip, or in one for each sample."""
+    strips = [zlib.compress(plane, 9) for plane in planes]
+    starts = [8 + sum(len(strip) for strip in strips[:at]) for at in range(len(strips))]
+    samples = [bits] * 4
+    tags = {256: [width], 257: [height], 258: samples, 259: [8], 262: [2], 273: starts, 277: [4], 278: [height]}
+    tags |= {279: [len(strip) for strip in strips], 284: [1 if len(strips) == 1 else 2], 338: [extra]}
+    directory = starts[-1] + len(strips[-1])
+    directory += directory % 2
+    entries, rest = b"", b""
+    for tag, values in tags.items():
+        data = struct.pack(f"<{len(values)}H", *values)
+        if len(data) > 4:
+            place = directory + 2 + 12 * len(tags) + 4 + len(rest)
+            rest, data = rest + data, struct.pack("<I", place)
+        entries += struct.pack("<HHI", tag, 3, len(values)) + data.ljust(4, b"\0")
+    body = b"".join(strips).ljust(directory - 8, b"\0")
+    path.write_bytes(b"II*\0" + struct.pack("<I", directory) + body + struct.pack("<H", len(tags)) + entries + bytes(4) + rest)
+
+
+def stored_otherwise(folder: Path) -> None:
+    """Colour that was multiplied by alpha, and 16-bit grey with a transparent value."""
+    y, x = np.mgrid[0:17, 0:24]
+    colour = np.asarray(picture(24, 17)).astype(np.uint16)
+    # From none to all; the right half holds more colour than its alpha allows, which Pillow clips.
+    alpha = np.where(y < 2, 255 * y, (x * 11 + y * 3) % 256).astype(np.uint16)[..., None]
+    data = np.concatenate([np.where(x[..., None] < 12, colour * alpha // 255, colour), alpha], -1)
+    tiff(folder / "multiplied.tif", 24, 17, 8, 1, [data.astype(np.uint8).tobytes()])
+    tiff(folder / "multiplied-planar.tif", 24, 17, 8, 1, [data[..., at].astype(np.uint8).tobytes() for at in range(4)])
+    tiff(folder / "multiplied16.tif", 24, 17, 16, 1, [(data * 256 + data[::-1] % 251).astype("<u2").tobytes()])
+    grey = (x * 23 + y * 5 + np.where(y % 3 == 0, 0, x * 400)).astype(">u2")
+    png(folder / "grey16-clear.png", 24, 17, 16, 0, grey.tobytes(), clear=grey[1, 1].tobytes())
 
 
 def turned(folder: Path) -> None:

@@ -1,7 +1,7 @@
 //! Image folders by torchvision's rule.
 
 use crate::util::{folder, open, png, put, read, refused, rows};
-use smalti_data::scan::scan;
+use smalti_data::scan::{scan, scan_again};
 use smalti_data::tables::{ContentHash, Split, Status};
 use smalti_data::{Source, SourceOptions};
 
@@ -52,6 +52,28 @@ fn split_levels_are_told_by_their_names() {
     // One folder that is no split makes all of them classes.
     let dir = folder(&["train/a.png", "plane/b.png"]);
     assert_eq!(open(dir.path()).classes(), ["plane", "train"]);
+}
+
+#[test]
+fn a_folder_beside_splits_is_named() {
+    for beside in ["docs/figure.png", "docs/notes.txt"] {
+        let dir = folder(&["train/cat/1.png", "train/dog/2.png", "test/cat/3.png", "test/dog/4.png", beside]);
+        let (message, hint) = refused(dir.path());
+        assert!(
+            message.contains("the splits `test` and `train`") && message.contains("the folder `docs`"),
+            "{message}"
+        );
+        assert!(hint.contains("move that folder out of the data set"), "{hint}");
+    }
+    // Vehicles: what holds images itself is a class, and so is one folder of folders alone.
+    let vehicles: [(&[&str], &[&str]); 3] = [
+        (&["train/1.png", "test/2.png", "bus/3.png"], &["bus", "test", "train"]),
+        (&["train/old/1.png", "car/2.png", "bus/3.png"], &["bus", "car", "train"]),
+        (&["train/old/1.png", "test/2.png", "test/old/3.png", "bus/4.png"], &["bus", "test", "train"]),
+    ];
+    for (paths, classes) in vehicles {
+        assert_eq!(open(folder(paths).path()).classes(), classes);
+    }
 }
 
 #[test]
@@ -117,6 +139,26 @@ fn names_that_are_not_text_are_read_all_the_same() {
     assert_eq!(read(&source, &[1])[&1], Ok(png(5)));
 }
 
+#[cfg(unix)]
+#[test]
+fn class_folders_that_read_as_one_text_are_refused() {
+    use std::os::unix::ffi::OsStrExt;
+    let dir = folder(&["set/cat/1.png"]);
+    let root = dir.path().join("set");
+    for name in [b"\xFE", b"\xFF"] {
+        let class = root.join(std::ffi::OsStr::from_bytes(name));
+        if std::fs::create_dir(&class).is_err() {
+            eprintln!("skipped: this file system takes no such names");
+            return;
+        }
+        std::fs::write(class.join("1.png"), png(5)).expect("written");
+    }
+    let (message, hint) = refused(&root);
+    assert!(message.contains("both read as `\u{FFFD}`") && hint.contains("rename"), "{message} {hint}");
+    std::fs::remove_dir_all(root.join(std::ffi::OsStr::from_bytes(b"\xFE"))).expect("removed");
+    assert_eq!(open(&root).classes(), ["cat", "\u{FFFD}"]);
+}
+
 #[test]
 fn rows_that_are_not_there_or_out_of_order_are_refused() {
     let dir = folder(&["a/1.png", "a/2.png"]);
@@ -150,4 +192,32 @@ fn a_scan_names_bad_images_and_does_not_depend_on_threads() {
     assert_eq!((sample.content_hash, sample.bytes, sample.width, sample.height), (ContentHash::of(&cut), 100, 22, 20));
     assert_eq!(samples.rows[0].status, Status::Ok);
     assert_eq!((samples.rows[0].width, samples.rows[0].height), (20, 16));
+}
+
+#[test]
+fn a_second_look_describes_anew_what_changed_and_nothing_else() {
+    let dir = folder(&["a/1.png", "a/2.png", "b/3.png", "b/4.png"]);
+    put(dir.path(), "b/bad.png", b"");
+    let source = open(dir.path());
+    let mut samples = scan(&source, &|_| ()).expect("scanned");
+    // Known only from the table: that such an image is not looked into again.
+    samples.rows[0].width = 7;
+    put(dir.path(), "a/2.png", &png(40));
+    put(dir.path(), "b/3.png", b"no image");
+    std::fs::remove_file(dir.path().join("b/4.png")).expect("removed");
+    put(dir.path(), "b/bad.png", &png(41));
+    let counted = std::sync::atomic::AtomicU64::new(0);
+    let count = |n| {
+        counted.fetch_add(n, std::sync::atomic::Ordering::Relaxed);
+    };
+    scan_again(&source, &mut samples, &count).expect("scanned again");
+    assert_eq!((counted.into_inner(), samples.rows[0].width), (5, 7));
+    samples.rows[0].width = 20;
+    assert_eq!(samples, scan(&source, &|_| ()).expect("scanned"));
+    let bad: Vec<u32> = samples.bad().map(|(sample, _)| sample.sample).collect();
+    assert_eq!(bad, [2, 3]);
+    assert_eq!(samples.rows[1].content_hash, ContentHash::of(&png(40)));
+    samples.rows.pop();
+    let error = scan_again(&source, &mut samples, &|_| ()).expect_err("another number of rows").to_string();
+    assert!(error.contains("has 5 images, and the table of its samples 4"), "{error}");
 }

@@ -1,6 +1,6 @@
 //! Written sets: what goes in comes out, in every format, on any number of threads, after any interruption.
 
-use crate::util::{folder, open, png, put, read, with_threads};
+use crate::util::{folder, open, png, put, read, refused, with_threads};
 use smalti_data::manifest::{MANIFEST, Manifest};
 use smalti_data::mosaic::{Layout, Plan, PlannedImage, group};
 use smalti_data::scan::scan;
@@ -156,6 +156,27 @@ fn a_set_that_was_cut_off_is_finished_with_the_bytes_of_an_unbroken_run() {
 }
 
 #[test]
+fn an_unfinished_set_is_no_source() {
+    let given = given(8);
+    let (plan, mut spec) = given.plan(2, 2);
+    for format in [OutputFormat::Folder, OutputFormat::Parquet, OutputFormat::WebDataset] {
+        spec.format = format;
+        let name = format!("{format:?}");
+        given.write(&name, &plan, &spec).expect("written");
+        let (dir, run) = given.out(&name);
+        // As a process leaves it that is killed between the last image and the manifest.
+        std::fs::remove_file(dir.join(MANIFEST)).expect("removed");
+        put(&run, "begun", b"");
+        for path in [&dir, &dir.join(""), &dir.join("../").join(&name)] {
+            let (error, hint) = refused(path);
+            assert!(error.contains("is not finished") && hint.contains("same command again"), "{error} {hint}");
+        }
+        given.write(&name, &plan, &spec).expect("finished");
+        assert_eq!(open(&dir).manifest().map(|manifest| manifest.grid), Some(2));
+    }
+}
+
+#[test]
 fn a_finished_shard_is_not_made_again() {
     let given = given(40);
     let (plan, spec) = given.plan(40, 1);
@@ -205,27 +226,48 @@ fn what_is_not_ours_is_left_alone() {
 #[test]
 fn damage_to_a_finished_set_is_found_and_named() {
     let given = given(4);
-    let (plan, spec) = given.plan(2, 1);
-    given.write("set", &plan, &spec).expect("written");
-    let (dir, _) = given.out("set");
-    let whole = tree(&dir);
-    for path in whole.keys() {
-        let name = path.file_name().expect("a name").to_string_lossy().into_owned();
-        let file = dir.join(path);
-        if !matches!(name.as_str(), "README.md" | "recipe.toml" | MANIFEST) {
-            let mut other = whole[path].clone();
-            let middle = other.len() / 2;
-            other[middle] ^= 1;
-            std::fs::write(&file, other).expect("written");
+    let (plan, mut spec) = given.plan(2, 1);
+    for (set, format, extra) in
+        [("set", OutputFormat::Both, "train/c/extra.png"), ("tar", OutputFormat::WebDataset, "data/extra.tar")]
+    {
+        spec.format = format;
+        given.write(set, &plan, &spec).expect("written");
+        let (dir, _) = given.out(set);
+        let whole = tree(&dir);
+        for path in whole.keys() {
+            let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+            let file = dir.join(path);
+            if name != MANIFEST {
+                let mut other = whole[path].clone();
+                let middle = other.len() / 2;
+                other[middle] ^= 1;
+                std::fs::write(&file, other).expect("written");
+                assert!(verify::verify(&dir).expect_err("found").to_string().contains(&name), "{name}");
+            }
+            std::fs::remove_file(&file).expect("removed");
             assert!(verify::verify(&dir).expect_err("found").to_string().contains(&name), "{name}");
+            std::fs::write(&file, &whole[path]).expect("restored");
         }
-        std::fs::remove_file(&file).expect("removed");
-        assert!(verify::verify(&dir).expect_err("found").to_string().contains(&name), "{name}");
-        std::fs::write(&file, &whole[path]).expect("restored");
+        verify::verify(&dir).expect("whole again");
+        put(&dir, extra, b"x");
+        assert!(verify::verify(&dir).expect_err("found").to_string().contains("extra."));
     }
-    verify::verify(&dir).expect("whole again");
-    put(&dir, "train/c/extra.png", b"x");
-    assert!(verify::verify(&dir).expect_err("found").to_string().contains("extra.png"));
+}
+
+#[test]
+fn a_set_from_before_its_documents_were_pinned_verifies() {
+    let given = given(4);
+    let (plan, spec) = given.plan(2, 1);
+    let manifest = given.write("set", &plan, &spec).expect("written");
+    assert_eq!(manifest.documents.keys().map(String::as_str).collect::<Vec<_>>(), ["README.md", "recipe.toml"]);
+    let (dir, _) = given.out("set");
+    put(&dir, "README.md", b"# Mine");
+    let error = verify::verify(&dir).expect_err("another card").to_string();
+    assert!(error.contains("README.md` has other bytes than were written"), "{error}");
+    let old = Manifest { documents: BTreeMap::new(), ..manifest };
+    old.write(&dir).expect("written");
+    assert!(!std::fs::read_to_string(dir.join(MANIFEST)).expect("text").contains("documents"));
+    assert_eq!(verify::verify(&dir).expect("as before"), old);
 }
 
 #[test]
@@ -277,4 +319,21 @@ fn a_store_holds_the_same_pixels_in_memory_and_spooled() {
     let budget = Budget { memory_bytes: 1 << 20, spool: given.dir.path() };
     let error = ImageStore::load(&given.source, &wanted, &layout, Fit::Whole, &budget, &|_| ()).err().expect("refused");
     assert!(error.to_string().contains("c/006.png"), "{error}");
+}
+
+#[test]
+fn a_store_of_scanned_images_holds_what_was_scanned() {
+    let given = given(3);
+    let (wanted, layout) = ([(0, 0), (4, 1)], Layout::new(1, 16).expect("fits"));
+    let budget = Budget { memory_bytes: 1 << 20, spool: given.dir.path() };
+    let scanned = (&given.source, &given.samples);
+    let load = || ImageStore::load_scanned(scanned, &wanted, &layout, Fit::Whole, &budget, &|_| ());
+    let plain = || ImageStore::load(&given.source, &wanted, &layout, Fit::Whole, &budget, &|_| ());
+    let (store, same) = (load().expect("as scanned"), plain().expect("loaded"));
+    assert_eq!(store.image(1).expect("in memory"), same.image(1).expect("in memory"));
+    // Another image under a known name.
+    put(given.dir.path(), "in/c/004.png", &png(77));
+    let error = load().err().expect("refused").to_string();
+    assert!(error.contains("`c/004.png` of") && error.ends_with("has other bytes than at the scan"), "{error}");
+    plain().expect("it decodes");
 }

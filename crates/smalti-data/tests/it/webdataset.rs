@@ -147,6 +147,24 @@ fn samples_without_an_image_and_cut_archives_are_bad_rows() {
 }
 
 #[test]
+fn a_sample_without_a_readable_image_is_counted_whatever_holds_its_label() {
+    let (_dir, path) = folder();
+    let image = png(1);
+    let labels: [(&str, &[u8]); 3] = [("cls", b"1"), ("json", br#"{"label": 1}"#), ("json", br#"{"class_id": 1}"#)];
+    for (suffix, label) in labels {
+        let names = [format!("a.{suffix}"), format!("b.{suffix}")];
+        pack(&path, &[("a.png", &image), (&names[0], label), ("b.avif", b"x"), (&names[1], label)]);
+        let source = open(&path);
+        assert_eq!(rows(&source)[1], ("x.tar/b".to_owned(), 1, Split::Train), "{suffix}");
+        let samples = smalti_data::scan::scan(&source, &|_| ()).expect("scanned");
+        let bad: Vec<&str> = samples.bad().map(|(_, cause)| cause).collect();
+        assert_eq!((samples.rows.len(), bad), (2, vec!["the sample has no image"]), "{suffix}");
+    }
+    pack(&path, &[("a.png", &image), ("a.json", br#"{"label": 1}"#), ("b.json", br#"{"label": [1]}"#)]);
+    assert_eq!(open(&path).len(), 1, "no label, and no image");
+}
+
+#[test]
 fn long_names_are_read_and_endless_ones_refused() {
     let (_dir, path) = folder();
     let image = png(1);

@@ -3,13 +3,14 @@
 use super::{Done, Form, args, print, print_json};
 use crate::pipeline::{self, Outcome, Overwrite, Request};
 use crate::proxies::ProxyRecipe;
-use crate::recipe::Recipe;
+use crate::recipe::{Recipe, Settings};
 use crate::report::words::bytes;
 use crate::run::working_folder;
 use crate::stages::Given;
 use crate::ui::{Ui, count};
 use anyhow::Result;
 use serde_json::json;
+use smalti_data::decode::{Detail, Orientation};
 use smalti_data::manifest::Manifest;
 use smalti_data::source::SourceOptions;
 use smalti_data::tables::Split;
@@ -140,8 +141,29 @@ fn text(outcome: &Outcome, args: &args::Compress) -> String {
     let held = pipeline::held_out(&outcome.samples);
     let split = if held > 0 { " --split holdout" } else { "" };
     text.push_str(&format!("working tables: {}\n", working_folder(&args.out).display()));
-    text.push_str(&format!("next: smalti train {} --test {}{split}\n", args.out.display(), args.source.display()));
+    let reading = reading(args, &outcome.settings);
+    text.push_str(&format!(
+        "next: smalti train {} --test {}{split}{reading}\n",
+        args.out.display(),
+        args.source.display()
+    ));
     text
+}
+
+/// The flags by which the test images are read as the training images were.
+fn reading(args: &args::Compress, settings: &Settings) -> String {
+    let columns = &args.columns;
+    let turned = (settings.orientation == Orientation::Exif).then(|| "exif".to_owned());
+    let scaled = (settings.decode == Detail::Scaled).then(|| "scaled".to_owned());
+    let map = columns.class_map.as_ref().map(|path| path.display().to_string());
+    let flags = [
+        ("image-column", columns.image_column.clone()),
+        ("label-column", columns.label_column.clone()),
+        ("class-map", map),
+        ("orientation", turned),
+        ("decode", scaled),
+    ];
+    flags.into_iter().filter_map(|(flag, value)| Some(format!(" --{flag} {}", value?))).collect()
 }
 
 pub(super) fn verify(args: &args::Verify, form: Form) -> Result<Done> {
@@ -151,11 +173,13 @@ pub(super) fn verify(args: &args::Verify, form: Form) -> Result<Done> {
             &json!({"verified": true, "images": manifest.images.len(), "image_bytes": manifest.image_bytes}),
         )?,
         Form::Text => print(&format!(
-            "{}: {} in {}, {}: every file, size, hash, label and count is right\n",
+            "{}: {} in {}, {}: every {}file, size, hash, label and count is right\n",
             args.dir.display(),
             count(manifest.images.len() as u64, "image"),
             count(manifest.classes.len() as u64, "class"),
-            bytes(manifest.image_bytes)
+            bytes(manifest.image_bytes),
+            // Sets from before their card and recipe were pinned.
+            if manifest.documents.is_empty() { "image " } else { "" }
         ))?,
     }
     Ok(Done::All)

@@ -16,7 +16,7 @@ mod tuning;
 
 use crate::cache;
 use crate::pipeline::Overwrite;
-use crate::run::{Run, check_output, working_folder};
+use crate::run::{Run, check_apart, check_output, working_folder};
 use crate::sources::{Scanned, train_rows};
 use crate::stages;
 use crate::teachers::{Opened, TeacherFile, names, open_all};
@@ -85,7 +85,7 @@ struct Settings {
     size: u32,
     seed: u64,
     teacher: String,
-    /// Hash of the training images with their classes: blocks of two sources are never one set.
+    /// Hash of the training images with their classes and how they are decoded: blocks of two sources are never one set.
     source: String,
     precision: String,
     /// The GPU, where one computes.
@@ -114,6 +114,7 @@ pub fn distill(request: &Request, ui: &Ui) -> Result<Distilled> {
     order.method.check(&order.tuning, order.ipc)?;
     order.method.check_teachers(request.teachers.len())?;
     check_output(request.out, request.overwrite)?;
+    check_apart(request.source, request.out)?;
     let scanned = Scanned::open(request.source, &request.options, ui)?;
     let engine = Engine::start(request.machine)?;
     let ready = Ready::of(order, &scanned, &request.teachers, engine, ui)?;
@@ -172,7 +173,7 @@ impl Ready {
             size,
             seed: order.seed,
             teacher: names(teachers.iter().map(|teacher| &teacher.name)),
-            source: cache::key(&(cache::train_hash(&scanned.samples), classes)),
+            source: cache::key(&(cache::train_hash(&scanned.samples), classes, scanned.source.profile().name())),
             precision: engine.precision_name().to_owned(),
             gpu: engine.gpu(),
             tuned: order.method.tuned(&order.tuning, size)?,
@@ -238,7 +239,9 @@ impl Settings {
 /// Writes the pictures of the working folder as a set.
 fn write(order: &Order, settings: &Settings, scanned: &Scanned, run: &Run, ui: &Ui) -> Result<Manifest> {
     let staging = Staging::of(run);
-    let pictures = Source::open(staging.root(), &SourceOptions::default())?;
+    // The pictures are as they are; the set says how their source was decoded.
+    let options = SourceOptions { profile: scanned.source.profile(), ..SourceOptions::default() };
+    let pictures = Source::open(staging.root(), &options)?;
     // Folders are class numbers; the names are those of the source.
     let found = Samples { classes: scanned.samples.classes.clone(), ..scan::scan(&pictures, &|_| ())? };
     let (samples, layout) = (&scanned.samples, settings.layout()?);

@@ -7,7 +7,7 @@ use crate::sources::{lists, scan_with_progress, warn_of_bad};
 use crate::ui::{Ui, count};
 use anyhow::Result;
 use smalti_data::random::{Stage, Stream};
-use smalti_data::scan::scan_bad;
+use smalti_data::scan::scan_again;
 use smalti_data::source::Source;
 use smalti_data::tables::{Samples, Split};
 
@@ -22,7 +22,7 @@ pub fn scan(source: &Source, recipe: &Recipe, run: &Run, ui: &Ui) -> Result<Samp
     let mut samples = match known {
         Some(samples) => {
             let mut samples = Samples { paths: source.paths(), ..samples };
-            scan_bad(source, &mut samples)?;
+            again_with_progress(source, &mut samples, ui)?;
             samples
         }
         None => scan_with_progress(source, ui)?,
@@ -42,6 +42,14 @@ pub fn scan(source: &Source, recipe: &Recipe, run: &Run, ui: &Ui) -> Result<Samp
         format!("{}, {} to choose from", count(samples.classes.len() as u64, "class"), count(used, "image")),
     );
     Ok(samples)
+}
+
+/// A run that goes on looks at every image again: scores name images by their rows, and another image may have taken the place of one.
+fn again_with_progress(source: &Source, samples: &mut Samples, ui: &Ui) -> Result<()> {
+    let bar = ui.progress("scan", "again", source.len() as u64, "images");
+    scan_again(source, samples, &|n| bar.add(n))?;
+    bar.done();
+    Ok(())
 }
 
 /// Marks `part` of the training images as hold-out. The draw is keyed by each image's content, so it does not depend on order or names,

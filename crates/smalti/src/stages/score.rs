@@ -19,7 +19,7 @@ use smalti_data::mosaic::Layout;
 use smalti_data::source::Source;
 use smalti_data::store::{Fit, ImageStore};
 use smalti_data::tables::features::path_in;
-use smalti_data::tables::scores::{read_scores, write_scores};
+use smalti_data::tables::scores::{UNNAMED, read_scores, write_scores};
 use smalti_data::tables::trace::seed_dir;
 use smalti_data::tables::{Samples, Split};
 use smalti_learn::engine::Engine;
@@ -148,7 +148,7 @@ pub fn given_scores(path: &Path, metric: &str, end: Option<HardEnd>) -> Result<S
     let all = read_scores(path)?;
     let metric = metric.split(['@', '=']).next().unwrap_or(metric).trim();
     // A table without the column `metric` holds one metric that has no name.
-    let found = [metric, "given"].into_iter().find(|name| all.iter().any(|scored| scored.metric == *name));
+    let found = [metric, UNNAMED].into_iter().find(|name| all.iter().any(|scored| scored.metric == *name));
     let found = found.ok_or_else(|| {
         let names: Vec<&str> = all.iter().map(|scored| scored.metric.as_str()).collect();
         failure(
@@ -200,7 +200,7 @@ pub fn train_proxies(
         let (engine, cache) = (engine()?, Cache::open());
         let mut store = None;
         for seed in missing {
-            let key = job.key(samples, seed, &engine);
+            let key = job.key(source, samples, seed, &engine);
             let known = job.cached(&cache, &key, seed, ui)?;
             let is_new = known.is_none();
             let report = match known {
@@ -232,15 +232,26 @@ impl ProxyJob<'_> {
     }
 
     /// The hash of everything that its trace depends on.
-    fn key(&self, samples: &Samples, seed: u64, engine: &Engine) -> String {
+    fn key(&self, source: &Source, samples: &Samples, seed: u64, engine: &Engine) -> String {
         let leaves = if self.leaves == Leaves::Trace { "trace" } else { "trace and features" };
-        cache::key(&("proxy 1", cache::train_hash(samples), self.proxy, seed, leaves, machine(engine), program()))
+        let images = (cache::train_hash(samples), source.profile().name());
+        cache::key(&("proxy 2", images, self.proxy, seed, leaves, machine(engine), program()))
     }
 
     /// A proxy that another run has trained: its trace is put into its place.
     fn cached(&self, cache: &Cache, key: &str, seed: u64, ui: &Ui) -> Result<Option<ProxyReport>> {
         let Some(files) = cache.find(Kind::Proxy, key) else { return Ok(None) };
-        let Ok(report) = serde_json::from_slice(&files::read(&files.join(REPORT))?) else { return Ok(None) };
+        let lost = |error: &dyn std::fmt::Display| {
+            ui.warn(format!("the cache lost a proxy, which is trained again: {error}"));
+        };
+        let report = match files::read(&files.join(REPORT)) {
+            Ok(text) => serde_json::from_slice(&text).map_err(|error| lost(&error)).ok(),
+            Err(error) => {
+                lost(&error);
+                None
+            }
+        };
+        let Some(report) = report else { return Ok(None) };
         let place = seed_dir(self.trace, seed);
         let partial = files::partial_of(&place);
         for old in [&partial, &place] {
@@ -249,7 +260,7 @@ impl ProxyJob<'_> {
             }
         }
         if let Err(error) = cache::link_tree(&files.join(TRACE), &partial) {
-            ui.warn(format!("the cache lost a proxy, which is trained again: {error}"));
+            lost(&error);
             return Ok(None);
         }
         files::rename(&partial, &place)?;

@@ -5,11 +5,12 @@ use super::{Given, given_scores};
 use crate::cache::train_hash;
 use crate::error::{failure, usage};
 use crate::pipeline::Request;
-use crate::recipe::Settings;
+use crate::recipe::{DecidingFile, Settings};
 use crate::run::Run;
 use crate::sources::typical_side;
 use anyhow::Result;
 use smalti_data::files;
+use smalti_data::tables::scores::{UNNAMED, read_scores};
 use smalti_data::tables::{Samples, Split};
 use smalti_learn::engine::Engine;
 use smalti_select::{Budget, Needs};
@@ -26,7 +27,8 @@ pub fn settle(request: &Request, samples: &Samples, run: &Run) -> Result<Setting
         return Err(failure(what, "run `smalti inspect` on it; a lower --holdout leaves more to choose from"));
     }
     let name = request.out.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let settings = request.recipe.settle(&name, typical_side(samples))?;
+    let mut settings = request.recipe.settle(&name, typical_side(samples))?;
+    given_elsewhere(request, &mut settings)?;
     let rule = smalti_select::rule(&settings.rule)?;
     let needs = rule.rule.needs;
     if matches!(request.given, Given::Scores(_)) && needs != Needs::Scores {
@@ -37,6 +39,9 @@ pub fn settle(request: &Request, samples: &Samples, run: &Run) -> Result<Setting
             false => format!("--scores has no use for the rule `{}`", settings.rule),
         };
         return Err(usage(what, "leave it out, or choose --rule easy-first"));
+    }
+    if let Given::Scores(path) = &request.given {
+        has_a_meaning(path, request)?;
     }
     if !matches!(request.given, Given::Selection(_)) {
         // A class that is too small is found now, not after the proxies have trained: any rule needs the same numbers.
@@ -49,11 +54,7 @@ pub fn settle(request: &Request, samples: &Samples, run: &Run) -> Result<Setting
         let epochs = settings.proxy.as_ref().map_or(0, |proxy| proxy.epochs);
         smalti_select::check_metric(&smalti_select::metric(metric, settings.hard_end)?, epochs)?;
     }
-    let map = match &request.options.class_map {
-        Some(path) => line_of("class map", path)?,
-        None => String::new(),
-    };
-    let text = settings.to_toml() + &images(request, samples) + &fingerprint(&request.given)? + &map;
+    let text = settings.to_toml() + &images(request, samples);
     let named = match &request.given {
         Given::Nothing => None,
         Given::Scores(path) | Given::Selection(path) => Some(path.as_path()),
@@ -84,15 +85,36 @@ fn images(request: &Request, samples: &Samples) -> String {
     format!("# training images: {} decoded as {}\n", train_hash(samples), request.options.profile.name())
 }
 
-/// What was given from elsewhere is part of the identity of a run, by content.
-fn fingerprint(given: &Given) -> Result<String> {
-    match given {
-        Given::Nothing => Ok(String::new()),
-        Given::Scores(path) => line_of("scores", path),
-        Given::Selection(path) => line_of("selection", path),
+/// What was given from elsewhere is part of the identity of a run and of what its set says of itself, by content.
+fn given_elsewhere(request: &Request, settings: &mut Settings) -> Result<()> {
+    let file = |flag, path: &Path| Ok::<_, anyhow::Error>(DecidingFile { flag, hash: files::hash(path)?.1 });
+    let of_choice = match &request.given {
+        Given::Nothing => None,
+        Given::Scores(path) => Some(file("scores", path)?),
+        Given::Selection(path) => Some(file("selection", path)?),
+    };
+    if let Given::Selection(_) = &request.given {
+        // No score is asked and no proxy trained, and a preset or rule that nobody named chose nothing.
+        (settings.metric, settings.hard_end, settings.proxy) = (None, None, None);
+        let named = [("preset", request.recipe.preset.is_some()), ("rule", request.recipe.rule.is_some())];
+        settings.method.retain(|name, _| named.iter().any(|(known, is_named)| *known == name.as_str() && *is_named));
     }
+    if let Some(file) = &of_choice {
+        settings.method.insert(file.flag.to_owned(), format!("made elsewhere, BLAKE3 {}", file.hash));
+    }
+    let map = request.options.class_map.as_deref().map(|path| file("class-map", path)).transpose()?;
+    settings.files.extend(of_choice.into_iter().chain(map));
+    Ok(())
 }
 
-fn line_of(kind: &str, path: &Path) -> Result<String> {
-    Ok(format!("# {kind}: {}\n", files::hash(path)?.1))
+/// That scores from elsewhere say what they are: the default's metric is not meant by somebody who names none.
+fn has_a_meaning(path: &Path, request: &Request) -> Result<()> {
+    let named = request.recipe.metric.is_some() || request.recipe.preset.is_some();
+    if named || read_scores(path)?.iter().any(|scored| scored.metric != UNNAMED) {
+        return Ok(());
+    }
+    Err(usage(
+        format!("`{}` does not say of which metric its scores are", path.display()),
+        "add --metric el2n, or another of `smalti methods`, or a name of your own with --hard-end high or low",
+    ))
 }

@@ -10,8 +10,6 @@ use smalti_data::mosaic::Plan;
 use smalti_data::source::Source;
 use smalti_data::tables::{Sample, Samples};
 use smalti_data::write::{SetSpec, source_hash, write_set};
-use smalti_select::HardEnd;
-use std::collections::BTreeMap;
 
 /// Writes and verifies the set.
 ///
@@ -25,11 +23,6 @@ pub fn write(
     run: &Run,
     ui: &Ui,
 ) -> Result<Manifest> {
-    let mut method =
-        BTreeMap::from([("preset".to_owned(), settings.preset.clone()), ("rule".to_owned(), settings.rule.clone())]);
-    method.extend(settings.metric.clone().map(|metric| ("metric".to_owned(), metric)));
-    let end = settings.hard_end.map(|end| if end == HardEnd::High { "high" } else { "low" });
-    method.extend(end.map(|end| ("hard end of the metric".to_owned(), end.to_owned())));
     let spec = SetSpec {
         created_by: "smalti compress",
         name: settings.name.clone(),
@@ -38,7 +31,7 @@ pub fn write(
         layout: settings.layout(),
         seed: settings.seed,
         format: settings.format,
-        method,
+        method: settings.method.clone(),
         skipped: skipped(samples),
         source_kind: source.kind().to_owned(),
         source_images: samples.rows.len() as u64,
