@@ -81,6 +81,8 @@ pub struct TrainSet {
     pub layout: Layout,
     /// Class names in class order.
     pub classes: Vec<String>,
+    /// Class index for each class of the source.
+    class_ids: Vec<u32>,
     /// Encoded bytes of the images.
     pub image_bytes: u64,
     /// Bytes of their labels.
@@ -120,6 +122,7 @@ impl TrainSet {
         Ok(TrainSet {
             layout,
             classes: scanned.source.classes().to_vec(),
+            class_ids: (0..).take(scanned.source.classes().len()).collect(),
             image_bytes: scanned.samples.usable(Split::Train).map(|s| u64::from(s.bytes)).sum(),
             label_bytes: usable * LABEL_BYTES,
             shown,
@@ -137,9 +140,44 @@ impl TrainSet {
         self.scanned.samples.bad().count()
     }
 
+    /// How its images are decoded: the name of a profile.
+    pub fn profile(&self) -> String {
+        self.scanned.source.profile().name()
+    }
+
+    /// How the images were decoded that it was made of, where that is on record: the name of a profile.
+    pub fn decoding(&self) -> Option<&str> {
+        self.scanned.source.manifest().map(|manifest| manifest.decode_profile.as_str())
+    }
+
     /// The hash of its images in their order: soft labels belong to these images.
     pub fn hash(&self) -> String {
         source_hash(&self.scanned.samples)
+    }
+
+    /// Takes the classes `wanted` in their order: labels keep their names. Where the names are others, how they differ is the error, in words.
+    ///
+    /// # Errors
+    /// When the classes are not exactly these.
+    pub fn match_classes(&mut self, wanted: &[String]) -> std::result::Result<(), String> {
+        self.class_ids = match_classes(self.scanned.source.classes(), wanted)?;
+        self.classes = wanted.to_vec();
+        Ok(())
+    }
+
+    /// What it is to whoever learns from it: its images in their order, the class of each, and their tiles.
+    pub fn identity(&self) -> String {
+        let labels = label_hash(self.scanned.samples.rows.iter().map(|s| self.class_ids[s.class_id as usize]));
+        format!("{} labels {labels} grid {}", self.hash(), self.layout.grid)
+    }
+
+    /// Images of the class that has the fewest, and of the one that has the most.
+    pub fn images_per_class(&self) -> (u64, u64) {
+        let mut counts = vec![0; self.classes.len()];
+        for sample in self.scanned.samples.usable(Split::Train) {
+            counts[self.class_ids[sample.class_id as usize] as usize] += 1;
+        }
+        (counts.iter().copied().min().unwrap_or(0), counts.iter().copied().max().unwrap_or(0))
     }
 
     /// How many of these images it shows, by content.
@@ -152,7 +190,7 @@ impl TrainSet {
     /// # Errors
     /// When an image changed since the scan.
     pub fn load(&self, budget: &Budget, ui: &Ui) -> Result<ImageStore> {
-        let wanted = rows(self.scanned.samples.usable(Split::Train), |class_id| class_id);
+        let wanted = rows(self.scanned.samples.usable(Split::Train), |class_id| self.class_ids[class_id as usize]);
         let wanted = Wanted { rows: &wanted, layout: &self.layout, fit: Fit::Whole };
         decoded::load((&self.scanned.source, &self.scanned.samples), wanted, budget, &|_| (), ui)
     }
@@ -213,7 +251,8 @@ impl TestSet {
             let what = format!("`{}` is not the source that the hold-out was taken from", source.location().display());
             return Err(failure(what, "give --test the folder or file that was compressed"));
         }
-        let class_ids = match_classes(&samples.classes, classes, source.location())?;
+        let class_ids =
+            match_classes(&samples.classes, classes).map_err(|how| other_classes(source.location(), &how))?;
         Ok(TestSet { scanned: Scanned { source, samples }, split: Split::Holdout, class_ids })
     }
 
@@ -228,7 +267,8 @@ impl TestSet {
             let what = format!("`{}` has no test image", scanned.source.location().display());
             return Err(failure(what, "name a folder or a Parquet file with labelled images"));
         }
-        let class_ids = match_classes(&scanned.samples.classes, classes, scanned.source.location())?;
+        let class_ids = match_classes(&scanned.samples.classes, classes)
+            .map_err(|how| other_classes(scanned.source.location(), &how))?;
         Ok(TestSet { scanned, split, class_ids })
     }
 
@@ -282,31 +322,41 @@ pub fn train_rows(samples: &Samples) -> Vec<Vec<u32>> {
     rows
 }
 
-/// For each class of a test set the index of the same name in `wanted`.
-fn match_classes(found: &[String], wanted: &[String], place: &Path) -> Result<Vec<u32>> {
+/// Which class each image of a source is in, as a hash.
+pub fn label_hash(class_ids: impl Iterator<Item = u32>) -> String {
+    let mut hasher = blake3::Hasher::new();
+    class_ids.for_each(|class_id| {
+        hasher.update(&class_id.to_le_bytes());
+    });
+    hasher.finalize().to_hex().to_string()
+}
+
+/// For each class of a set the index of the same name in `wanted`; where the names are not the same, how they differ, in words.
+fn match_classes(found: &[String], wanted: &[String]) -> std::result::Result<Vec<u32>, String> {
     let missing: Vec<&str> = wanted.iter().filter(|c| !found.contains(c)).map(String::as_str).collect();
     let extra: Vec<&str> = found.iter().filter(|c| !wanted.contains(c)).map(String::as_str).collect();
-    if !missing.is_empty() || !extra.is_empty() {
-        let list = |names: &[&str]| {
-            format!("`{}`{}", names[..names.len().min(5)].join("`, `"), if names.len() > 5 { ", …" } else { "" })
-        };
-        let mut parts = Vec::new();
-        if !missing.is_empty() {
-            parts.push(format!("lacks {}", list(&missing)));
-        }
-        if !extra.is_empty() {
-            parts.push(format!("has {} more: {}", extra.len(), list(&extra)));
-        }
-        return Err(failure(
-            format!(
-                "the test set `{}` has other classes than the training set: it {}",
-                place.display(),
-                parts.join(" and ")
-            ),
-            "classes are matched by name; rename folders or labels so that both sets use the same names",
-        ));
+    let list = |names: &[&str]| {
+        format!("`{}`{}", names[..names.len().min(5)].join("`, `"), if names.len() > 5 { ", …" } else { "" })
+    };
+    let mut parts = Vec::new();
+    if !missing.is_empty() {
+        parts.push(format!("lacks {}", list(&missing)));
     }
-    Ok(found.iter().map(|name| wanted.iter().position(|w| w == name).unwrap_or_default() as u32).collect())
+    if !extra.is_empty() {
+        parts.push(format!("has {} more: {}", extra.len(), list(&extra)));
+    }
+    match parts.is_empty() {
+        true => Ok(found.iter().map(|name| wanted.iter().position(|w| w == name).unwrap_or_default() as u32).collect()),
+        false => Err(parts.join(" and ")),
+    }
+}
+
+/// The error for a test set in `place` whose classes differ as `how` says.
+fn other_classes(place: &Path, how: &str) -> anyhow::Error {
+    failure(
+        format!("the test set `{}` has other classes than the training set: it {how}", place.display()),
+        "classes are matched by name; rename folders or labels so that both sets use the same names",
+    )
 }
 
 /// Half of the memory that is free now; decoded images past it are spooled to `folder`.
@@ -321,6 +371,11 @@ pub fn budget(folder: &Path) -> Budget<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ui::Volume;
+    use smalti_data::Rgb;
+    use smalti_data::encode::{ImageFormat, encode};
+
+    const SILENT: Ui = Ui { volume: Volume::Quiet };
 
     fn names(list: &[&str]) -> Vec<String> {
         list.iter().map(|name| (*name).to_owned()).collect()
@@ -328,13 +383,39 @@ mod tests {
 
     #[test]
     fn classes_are_matched_by_name_and_never_by_place() {
-        let ids =
-            match_classes(&names(&["b", "a", "c"]), &names(&["a", "b", "c"]), Path::new("t")).expect("the same names");
+        let ids = match_classes(&names(&["b", "a", "c"]), &names(&["a", "b", "c"])).expect("the same names");
         assert_eq!(ids, [1, 0, 2]);
-        let error = match_classes(&names(&["a", "x"]), &names(&["a", "b"]), Path::new("t")).expect_err("differ");
+        let how = match_classes(&names(&["a", "x"]), &names(&["a", "b"])).expect_err("differ");
         assert_eq!(
-            error.to_string(),
+            other_classes(Path::new("t"), &how).to_string(),
             "the test set `t` has other classes than the training set: it lacks `b` and has 1 more: `x`"
         );
+    }
+
+    #[test]
+    fn labels_follow_their_names_and_are_part_of_what_a_set_is() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        for (image, shade) in [("a/1.png", 10), ("b/1.png", 90), ("b/2.png", 200)] {
+            let png = encode(&Rgb::filled(8, 8, [shade; 3]), ImageFormat::Png).expect("encoded");
+            smalti_data::files::write_bytes(&dir.path().join("photos").join(image), &png).expect("written");
+        }
+        let open = || {
+            let options = SourceOptions::default();
+            TrainSet::open(&dir.path().join("photos"), &options, Some(8), &SILENT).expect("a folder of classes")
+        };
+        let budget = Budget { memory_bytes: 1 << 20, spool: dir.path() };
+        let labels = |set: &TrainSet| {
+            let store = set.load(&budget, &SILENT).expect("decoded");
+            (0..3).map(|image| store.label(image)).collect::<Vec<_>>()
+        };
+        let (own, mut turned) = (open(), open());
+        turned.match_classes(&names(&["b", "a"])).expect("the same names");
+        assert_eq!((labels(&own), labels(&turned)), (vec![0, 1, 1], vec![1, 0, 0]));
+        assert_eq!((own.hash(), turned.classes.as_slice()), (turned.hash(), names(&["b", "a"]).as_slice()));
+        assert_ne!(own.identity(), turned.identity(), "the same images under other labels");
+        assert!(own.identity().starts_with(&own.hash()) && own.identity().ends_with(" grid 1"), "{}", own.identity());
+        assert_eq!(turned.images_per_class(), (1, 2));
+        let how = turned.match_classes(&names(&["a", "b", "c"])).expect_err("one class is not there");
+        assert_eq!((how.as_str(), turned.images_per_class()), ("lacks `c`", (1, 2)));
     }
 }

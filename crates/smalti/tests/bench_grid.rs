@@ -289,10 +289,10 @@ fn a_row_that_fails_is_named_and_the_others_are_finished() {
     std::fs::rename(&ring, &broken).expect("renamed");
     std::fs::remove_file(dir.path().join("sets/mosaic-2/manifest.json")).expect("removed");
     let (_, stderr) = run(["bench", arg(&recipe), "--out", arg(&out)], 1);
-    assert!(stderr.contains("4 cells failed, 14 finished") && stderr.contains("class `torus`"), "{stderr}");
+    assert!(stderr.contains("4 cells failed, 14 finished") && stderr.contains("has 1 more: `torus`"), "{stderr}");
     let note = out.join("cells/elsewhere-ipc2-convnet-1_4-bn-small-seed0.failed.txt");
     let text = std::fs::read_to_string(&note).expect("written");
-    assert!(text.contains("class `torus`") && text.contains("class-map"), "{text}");
+    assert!(text.contains("lacks `ring` and has 1 more: `torus`") && text.contains("class-map"), "{text}");
     assert!(out.join("table.md").exists(), "what is finished is on the page");
     std::fs::rename(&broken, &ring).expect("renamed");
     run(["bench", arg(&recipe), "--out", arg(&out), "--quiet"], 0);

@@ -178,6 +178,16 @@ fn a_dry_run_lists_the_cells_and_writes_nothing() {
     // Student, protocol, budget, cells, to do, steps and images of each.
     assert_eq!(cells[1..8], ["convnet-1/4-bn", "small", "1", "4", "4", "5", "100"], "{stdout}");
     assert!(stdout.contains("in all about") && stdout.contains("2 proxy runs"), "{stdout}");
+    assert!(stdout.contains("and 4 students on the hold-out, to choose crop ranges: "), "{stdout}");
+    // Metrics that no row needs are computed all the same, and what crops nothing chooses nothing.
+    let text = std::fs::read_to_string(&recipe).expect("there");
+    let uncut = "name = \"uncut\"\npreset = \"random\"\naugment = \"none\"";
+    let text = text.replace("preset = \"pca\"", uncut).replace("seeds = 2\n", "seeds = 2\nmetrics = [\"el2n\"]\n");
+    std::fs::write(&recipe, text).expect("written");
+    let (stdout, _) = run(["bench", arg(&recipe), "--out", arg(&out), "--dry-run", "--json"], 0);
+    let found: serde_json::Value = serde_json::from_str(&stdout).expect("JSON");
+    let of = |place: &str| found.pointer(place).and_then(serde_json::Value::as_u64);
+    assert_eq!((of("/students/0/to_do"), of("/students/0/choices"), of("/proxies/0")), (Some(4), Some(2), Some(2)));
     assert!(!out.exists());
 }
 

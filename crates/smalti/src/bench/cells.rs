@@ -116,8 +116,11 @@ pub fn jobs(plan: &Plan) -> impl Iterator<Item = Job<'_>> {
     groups(plan).flat_map(move |(row, training, ipc)| (0..row.seeds).map(move |seed| of_seed(row, training, ipc, seed)))
 }
 
-/// The results of each row, training and budget, whose cells differ in the seed alone.
-pub fn groups(plan: &Plan) -> impl Iterator<Item = (&Row, &Training, u32)> {
+/// A row, training and budget: its cells differ in the seed alone.
+pub type Group<'a> = (&'a Row, &'a Training, u32);
+
+/// Every group, row by row, budget by budget.
+pub fn groups(plan: &Plan) -> impl Iterator<Item = Group<'_>> {
     plan.rows.iter().flat_map(|row| {
         let of_training = move |training| row.budgets.iter().map(move |&ipc| (row, training, ipc));
         row.trainings.iter().flat_map(of_training)

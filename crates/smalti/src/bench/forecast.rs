@@ -1,6 +1,7 @@
 //! What a recipe will take: cells, steps, bytes, and the time that a short warm-up on this machine foretells.
 
 use super::cells;
+use super::crop;
 use super::making::{Making, makings};
 use super::plan::{ALL, Plan, Row};
 use crate::students::{SetFacts, Training, TrainingRecipe};
@@ -53,6 +54,8 @@ pub struct Forecast {
     pub cells: u64,
     /// Those that are not finished.
     pub to_do: u64,
+    /// Students on the hold-out that will choose crop ranges for them.
+    pub choices: u64,
     /// Steps of one cell.
     pub steps: u64,
     /// Images that one cell sees.
@@ -67,6 +70,11 @@ impl Forecast {
     /// Seconds that the unfinished cells will train.
     pub fn seconds(&self) -> f64 {
         self.to_do as f64 * self.images_seen as f64 / self.images_per_second
+    }
+
+    /// Seconds that the students on the hold-out will train.
+    pub fn choice_seconds(&self) -> f64 {
+        self.choices as f64 * self.images_seen as f64 / self.images_per_second
     }
 }
 
@@ -90,10 +98,12 @@ pub struct Forecasts {
 pub fn forecast(plan: &Plan, out: &Path, engine: &Engine, ui: &Ui) -> Result<Forecasts> {
     let (classes, images) = counts(plan)?;
     let mut students: Vec<Forecast> = Vec::new();
-    for (row, training, ipc) in cells::groups(plan) {
+    for group in cells::groups(plan) {
+        let (row, training, ipc) = group;
         let seeds = cells::jobs(plan).filter(|job| job.row == row && job.training == training && job.ipc == ipc);
         let finished: Vec<bool> = seeds.map(|job| Ok(job.finished(out)?.is_some())).collect::<Result<_>>()?;
         let (cells, to_do) = (finished.len() as u64, finished.iter().filter(|&&done| !done).count() as u64);
+        let choices = crop::to_do(plan, group, out)?;
         let facts = facts(plan, row, ipc, (classes, images));
         let seen = training.images_seen(facts);
         let same = |known: &&mut Forecast| {
@@ -101,7 +111,8 @@ pub fn forecast(plan: &Plan, out: &Path, engine: &Engine, ui: &Ui) -> Result<For
                 && (known.ipc, known.images_seen) == (ipc, seen)
         };
         if let Some(known) = students.iter_mut().find(same) {
-            (known.cells, known.to_do) = (known.cells + cells, known.to_do + to_do);
+            (known.cells, known.to_do, known.choices) =
+                (known.cells + cells, known.to_do + to_do, known.choices + choices);
             continue;
         }
         let spec = training.spec("warm-up", 0, facts);
@@ -116,6 +127,7 @@ pub fn forecast(plan: &Plan, out: &Path, engine: &Engine, ui: &Ui) -> Result<For
             ipc,
             cells,
             to_do,
+            choices,
             steps: step_count(facts.images, &spec),
             images_seen: seen,
             label_bytes,
@@ -152,7 +164,8 @@ fn proxies(
 ) -> Result<Option<(u64, u64, f64)>> {
     let needed =
         |row: &Row| row.making().is_some_and(|making| making.choice.rule.needs != smalti_select::Needs::Nothing);
-    if !plan.rows.iter().any(needed) {
+    // Metrics that are asked for besides are computed for every seed.
+    if plan.recipe.metrics.is_empty() && !plan.rows.iter().any(needed) {
         return Ok(None);
     }
     let proxy = &plan.proxy;

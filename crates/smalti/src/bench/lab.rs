@@ -2,6 +2,7 @@
 
 use super::cells::{Cell, Exam, Job, Seconds, budget_name, set_name};
 use super::evidence;
+use super::inputs;
 use super::pins::pin;
 use super::plan::{Distilling, IPC, Origin, Plan};
 use super::runner::Lab;
@@ -15,15 +16,15 @@ use crate::sources::{Scanned, TestSet, TrainSet, budget, rows};
 use crate::stages::{self, Evidence, Given};
 use crate::students::{SetFacts, crops_from, machine, program, train_one};
 use crate::teachers::Ready;
-use crate::ui::{Ui, count};
+use crate::ui::Ui;
 use anyhow::Result;
-use smalti_data::files::{self, RunLock};
+use smalti_data::files::RunLock;
 use smalti_data::manifest::{LABEL_BYTES, MANIFEST, Manifest};
 use smalti_data::mosaic::Layout;
 use smalti_data::source::{Source, SourceOptions};
 use smalti_data::store::{Fit, ImageStore};
-use smalti_data::tables::{ContentHash, Samples, Selection, Split};
-use smalti_data::write::{OutputFormat, source_hash};
+use smalti_data::tables::{Selection, Split};
+use smalti_data::write::OutputFormat;
 use smalti_learn::engine::{Engine, Machine};
 use smalti_learn::labels::LabelKind;
 use smalti_learn::student;
@@ -39,6 +40,8 @@ pub struct Torch<'a> {
     pub(super) ui: &'a Ui,
     images: Option<Images>,
     pub(super) teacher: Option<Ready>,
+    /// Warnings that were given: the seeds of a row would repeat them.
+    pub(super) said: HashSet<String>,
 }
 
 /// What every cell shares, decoded once.
@@ -65,7 +68,7 @@ impl<'a> Torch<'a> {
     /// When the machine cannot compute as asked.
     pub fn open(plan: &'a Plan, out: &'a Path, machine: Machine, ui: &'a Ui) -> Result<Torch<'a>> {
         let engine = Engine::start(machine)?;
-        Ok(Torch { plan, out, engine, ui, images: None, teacher: None })
+        Ok(Torch { plan, out, engine, ui, images: None, teacher: None, said: HashSet::new() })
     }
 
     pub(super) fn work(&self) -> PathBuf {
@@ -105,7 +108,6 @@ impl<'a> Torch<'a> {
         let options = SourceOptions::default();
         let mut source = Scanned::open(&self.plan.source, &options, self.ui)?;
         stages::hold_out(&mut source.samples, self.plan.recipe.holdout, 0);
-        source.samples.write(&self.work().join("samples.parquet"))?;
         let classes = source.source.classes().to_vec();
         let elsewhere = self.plan.recipe.test.is_some();
         let scanned = match elsewhere {
@@ -116,8 +118,10 @@ impl<'a> Torch<'a> {
             let what = format!("`{}` has no test part", self.plan.source.display());
             return Err(failure(what, "add `test = \"PATH\"` to the recipe, or put the images into train/ and test/"));
         }
-        keep_source_hash(self.out, &source.samples, elsewhere.then_some(&scanned.samples))?;
-        warn_of_leaks(&source.samples, &scanned.samples, elsewhere, self.ui);
+        inputs::keep_source_hash(self.out, &source.samples, elsewhere.then_some(&scanned.samples))?;
+        // Only now is it known that the images are those of the cells: a table that lies here is theirs.
+        source.samples.write(&self.work().join("samples.parquet"))?;
+        inputs::warn_of_leaks(&source.samples, &scanned.samples, elsewhere, self.ui);
         let work = self.work();
         let test_set = TestSet::of(scanned, &classes)?;
         let held = rows(source.samples.usable(Split::Holdout), |class_id| class_id);
@@ -175,12 +179,10 @@ impl<'a> Torch<'a> {
                 (set, seconds)
             }
         };
-        let ((set, seconds), ui) = (set, self.ui);
-        let images = self.images()?;
-        check_classes(&set.classes, images.source.source.classes(), &job.row.name)?;
+        let ((mut set, seconds), ui) = (set, self.ui);
+        inputs::match_classes(&mut set, self.images()?.source.source.classes(), &job.row.name)?;
         if let Origin::External { .. } = job.row.origin {
-            images.warn_of_shown(&set, &job.row.name, ui);
-            self.pin(&format!("set of {} ipc {}", job.row.name, budget_name(job.ipc)), &set.hash())?;
+            self.check_foreign(&set, job)?;
         }
         Ok(Ingredients {
             train: set.load(&budget(&scratch), ui)?,
@@ -271,18 +273,6 @@ impl<'a> Torch<'a> {
 }
 
 impl Images {
-    /// Says so when a set made elsewhere shows images that measure.
-    fn warn_of_shown(&self, set: &TrainSet, row: &str, ui: &Ui) {
-        let shown = [
-            ("test", set.shows(self.test_set.usable())),
-            ("hold-out", set.shows(self.source.samples.usable(Split::Holdout))),
-        ];
-        for (what, images) in shown.into_iter().filter(|(_, images)| *images > 0) {
-            let images = count(images as u64, &format!("{what} image"));
-            ui.warn(format!("the set of the row `{row}` shows {images}: its accuracy there is too high"));
-        }
-    }
-
     pub(super) fn fitted(&self, fit: Fit) -> &ImageStore {
         let found = self.test.iter().find(|(known, _)| *known == fit);
         &found.expect("test images are loaded before they are asked for").1
@@ -310,7 +300,7 @@ impl Lab for Torch<'_> {
         let made = self.ingredients(job, &evidence)?;
         let mut training = job.training.clone();
         // Without a choice the range is the protocol's own, which may depend on the tiles of the set.
-        if !self.plan.crops.is_empty() {
+        if !self.plan.crops.is_empty() && training.augment.crops() {
             training.crop = crops_from(training.crop, job.crop_min);
         }
         self.ready(&training)?;
@@ -375,62 +365,5 @@ impl Lab for Torch<'_> {
             program: program(),
             machine: machine(&engine),
         })
-    }
-}
-
-/// Labels of a set made elsewhere mean what those of the test images mean.
-fn check_classes(own: &[String], classes: &[String], row: &str) -> Result<()> {
-    if own == classes {
-        return Ok(());
-    }
-    let strange = own.iter().find(|class| !classes.contains(class));
-    let what = match strange {
-        Some(class) => format!("the set of the row `{row}` has a class `{class}`, which the source lacks"),
-        None => format!(
-            "the set of the row `{row}` has {} of {} in another order",
-            own.len(),
-            count(classes.len() as u64, "class")
-        ),
-    };
-    Err(failure(what, "give the row a `class-map`: a file with the names of its classes in their order"))
-}
-
-/// Scores and cells belong to their images, whose hashes lie beside the scores: nothing from another machine is joined to other images.
-fn keep_source_hash(out: &Path, source: &Samples, test: Option<&Samples>) -> Result<()> {
-    let path = out.join("scores/source.txt");
-    let both = [Some(source), test];
-    let contents: String = both.into_iter().flatten().map(|samples| source_hash(samples) + "\n").collect();
-    let labels: String =
-        both.into_iter().flatten().map(|samples| format!("labels {}\n", label_hash(samples))).collect();
-    let text = contents.clone() + &labels;
-    if !path.exists() {
-        return Ok(files::write_bytes(&path, text.as_bytes())?);
-    }
-    // Older folders hold the contents alone.
-    let before = files::read(&path)?;
-    if before == text.as_bytes() || before == contents.as_bytes() {
-        return Ok(());
-    }
-    Err(failure(
-        format!("`{}` was made from other images than those of the recipe", out.display()),
-        "give the images it was made from, or another --out",
-    ))
-}
-
-/// Which class each image is in.
-fn label_hash(samples: &Samples) -> String {
-    let mut hasher = blake3::Hasher::new();
-    samples.rows.iter().for_each(|sample| {
-        hasher.update(&sample.class_id.to_le_bytes());
-    });
-    hasher.finalize().to_hex().to_string()
-}
-
-fn warn_of_leaks(train: &Samples, test: &Samples, elsewhere: bool, ui: &Ui) {
-    let seen: HashSet<ContentHash> = train.usable(Split::Train).map(|s| s.content_hash).collect();
-    let split = if !elsewhere || test.usable(Split::Test).next().is_some() { Split::Test } else { Split::Train };
-    let leaks = test.usable(split).filter(|s| seen.contains(&s.content_hash)).count();
-    if leaks > 0 {
-        ui.warn(format!("{leaks} test images are also training images; every row's accuracy is that much too high"));
     }
 }

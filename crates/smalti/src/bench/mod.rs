@@ -14,8 +14,10 @@
 
 pub mod cells;
 mod checks;
+mod crop;
 mod evidence;
 pub mod forecast;
+mod inputs;
 pub mod lab;
 pub mod making;
 pub mod page;
@@ -29,7 +31,7 @@ mod teacher;
 use crate::error::failure;
 use crate::report;
 use crate::ui::Ui;
-use anyhow::Result;
+use anyhow::{Context, Result};
 use cells::Cell;
 use plan::Plan;
 use recipe::{BenchRecipe, RowRecipe};
@@ -42,6 +44,7 @@ use std::path::{Path, PathBuf};
 /// # Errors
 /// When `out` belongs to another recipe; after all others are done, when a cell failed: its cause lies beside the cells.
 pub fn run(plan: &Plan, out: &Path, machine: Machine, ui: &Ui) -> Result<Vec<Cell>> {
+    check_output(out)?;
     {
         let _alone = alone(out)?;
         keep_recipe(&plan.recipe, out)?;
@@ -53,6 +56,27 @@ pub fn run(plan: &Plan, out: &Path, machine: Machine, ui: &Ui) -> Result<Vec<Cel
     let _alone = alone(out)?;
     write_results(plan, &outcome.cells, out)?;
     outcome.all_or_error()
+}
+
+/// What is derived from the cells.
+const DERIVED: [&str; 7] =
+    ["results.csv", "results.json", "results.parquet", "table.md", "table.tex", "report.html", "plots"];
+
+/// That nothing of somebody else is overwritten in `out`. Scores, sets and cells may lie there before the first run: they are carried from machine to
+/// machine.
+///
+/// # Errors
+/// When a table or page lies there without the recipe of a bench.
+pub fn check_output(out: &Path) -> Result<()> {
+    let found = DERIVED.iter().map(|name| out.join(name)).find(|path| path.exists());
+    // The recipe is looked for last: another process that starts here now writes it first.
+    match found.filter(|_| !recipe_path(out).exists()) {
+        Some(path) => Err(failure(
+            format!("`{}` was not written by a bench: no recipe.toml lies beside it", path.display()),
+            "give --out a new folder, or move that away; a bench would overwrite it",
+        )),
+        None => Ok(()),
+    }
 }
 
 /// Waits until no other process writes what is derived from the cells.
@@ -95,7 +119,10 @@ pub fn reopen(out: &Path) -> Result<(Plan, Vec<Cell>)> {
             "give the --out of a bench or demo",
         ));
     }
-    let plan = BenchRecipe::read(&path)?.settle(out)?;
+    let mut recipe = BenchRecipe::read(&path)?;
+    // Earlier versions took the first budget for a set that states none.
+    recipe.row = recipe.row.into_iter().map(|row| row.at_budget(&recipe.ipc)).collect();
+    let plan = recipe.settle(out).with_context(|| format!("in the recipe `{}`", path.display()))?;
     let cells = cells::read_all(&plan, out)?;
     Ok((plan, cells))
 }
@@ -123,8 +150,16 @@ fn keep_recipe(recipe: &BenchRecipe, out: &Path) -> Result<()> {
                 "give another --out; rows, ipc, seeds and metrics may be added to the recipe, the rest must stay",
             ));
         }
-        let is_new = |row: &RowRecipe| recipe.row.iter().all(|own| own.name() != row.name());
-        kept.row.extend(before.row.into_iter().filter(|row| is_new(row) && has_left_something(row, out)));
+        let has_left = |row: &&RowRecipe| recipe.row.iter().all(|own| own.name() != row.name());
+        for row in before.row.iter().filter(has_left).filter(|row| has_left_something(row, out)) {
+            // The report still shows its cells, whatever budgets and seeds the others have by now.
+            kept.seeds = kept.seeds.max(row.seeds.unwrap_or(before.seeds));
+            kept.row.push(row.clone().at_budget(&before.ipc));
+        }
+        // It may be in a person's own words, with comments.
+        if kept == before {
+            return Ok(());
+        }
     }
     Ok(files::write_bytes(&path, kept.to_toml().as_bytes())?)
 }
@@ -135,4 +170,76 @@ fn has_left_something(row: &RowRecipe, out: &Path) -> bool {
     let folders = ["cells", "holdout", "selections", "work/sets"].map(|name| out.join(name));
     let mut files = folders.iter().filter_map(|folder| folder.read_dir().ok()).flatten().flatten();
     files.any(|file| file.file_name().to_string_lossy().starts_with(&start))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::runner::tests::{Pretend, SILENT, plan};
+    use crate::recipe::parse;
+
+    #[test]
+    fn a_smaller_recipe_leaves_a_folder_that_shows_every_cell() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let whole = plan();
+        keep_recipe(&whole.recipe, dir.path()).expect("the first");
+        let cells = runner::run(&whole, &mut Pretend::default(), dir.path(), &SILENT).expect("done").cells;
+        let fewer = BenchRecipe { seeds: 1, row: whole.recipe.row[..1].to_vec(), ..whole.recipe.clone() };
+        keep_recipe(&fewer, dir.path()).expect("fewer rows and seeds are no contradiction");
+        let (plan, found) = reopen(dir.path()).expect("it opens");
+        assert_eq!((found.len(), plan.recipe.seeds), (4, 2));
+        assert_eq!(found, cells);
+    }
+
+    #[test]
+    fn a_row_that_has_left_keeps_the_budget_of_its_set() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let of = |ipc: &str, row: &str| {
+            let text = format!(
+                "name = \"a\"\nsource = \"images\"\nsize = 32\nipc = {ipc}\nseeds = 1\n[[row]]\npreset = \"random\"\n{row}"
+            );
+            parse::<BenchRecipe>(&text).expect("a recipe")
+        };
+        keep_recipe(&of("[2]", "[[row]]\nname = \"b\"\nset = \"b\""), dir.path()).expect("the first");
+        files::write_bytes(&dir.path().join("holdout/b-ipc2-x.json"), b"{}").expect("written");
+        keep_recipe(&of("[1, 2]", ""), dir.path()).expect("a row less");
+        let (plan, _) = reopen(dir.path()).expect("it opens");
+        assert_eq!((plan.rows[1].name.as_str(), plan.rows[1].budgets.as_slice()), ("b", &[2][..]));
+
+        // An earlier version wrote rows without a budget beside several.
+        let older = of("[1, 2]", "[[row]]\nname = \"b\"\nset = \"b\"").to_toml();
+        std::fs::write(recipe_path(dir.path()), older).expect("written");
+        assert_eq!(reopen(dir.path()).expect("it opens").0.rows[1].budgets, [1]);
+    }
+
+    #[test]
+    fn a_recipe_that_says_the_same_stays_as_it_is_written() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let (recipe, path) = (plan().recipe, recipe_path(dir.path()));
+        let text = format!("# mine\n{}", recipe.to_toml());
+        std::fs::write(&path, &text).expect("written");
+        keep_recipe(&recipe, dir.path()).expect("the same");
+        assert_eq!(std::fs::read_to_string(&path).expect("there"), text);
+    }
+
+    #[test]
+    fn tables_of_somebody_else_are_not_overwritten() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let ours = ["scores/seed=0/el2n.parquet", "work/locks/results/lock", "inputs.json", "README.md", "B3SUMS"];
+        for name in ours {
+            files::write_bytes(&dir.path().join(name), b"").expect("written");
+        }
+        check_output(dir.path()).expect("what may be carried here");
+        check_output(&dir.path().join("new")).expect("nothing there");
+        for name in DERIVED {
+            let path = dir.path().join(name);
+            std::fs::write(&path, "mine").expect("written");
+            let error = check_output(dir.path()).expect_err(name).to_string();
+            assert!(error.starts_with(&format!("`{}` was not written by a bench", path.display())), "{error}");
+            std::fs::remove_file(&path).expect("removed");
+        }
+        std::fs::write(dir.path().join("table.md"), "ours").expect("written");
+        keep_recipe(&plan().recipe, dir.path()).expect("the first");
+        check_output(dir.path()).expect("a bench was here");
+    }
 }

@@ -166,6 +166,7 @@ fn protocol(plan: &Plan) -> Vec<(String, String)> {
         let own = settings.iter().enumerate().filter(|(at, (name, _))| !shared(*at) && !NAMES.contains(&name.as_str()));
         list.extend(own.map(|(_, (name, value))| (format!("{setting}: {name}"), value.clone())));
     }
+    list.extend(own_settings(plan));
     if plan.crops.len() > 1 {
         let ranges: Vec<String> = plan.crops.iter().map(f64::to_string).collect();
         let chosen = format!(
@@ -175,6 +176,25 @@ fn protocol(plan: &Plan) -> Vec<(String, String)> {
             plan.recipe.holdout * 100.0
         );
         list.push(("crop range of each row".to_owned(), chosen));
+    }
+    list
+}
+
+/// What students of other rows do otherwise than those of the first, but for their augmentation: the table has a column of it.
+fn own_settings(plan: &Plan) -> Vec<(String, String)> {
+    let described = |row: &Row| row.trainings.iter().map(Training::describe).collect::<Vec<_>>();
+    let first = plan.rows.first().map(described).unwrap_or_default();
+    let mut list = Vec::new();
+    for row in &plan.rows {
+        let mut said = HashSet::from(["augmentation".to_owned()]);
+        for (own, usual) in described(row).into_iter().zip(&first) {
+            let differs = own.into_iter().zip(usual).filter(|((_, value), (_, usual))| value != usual);
+            for ((name, value), _) in differs {
+                if said.insert(name.clone()) {
+                    list.push((format!("{}: {name}", row.name), value));
+                }
+            }
+        }
     }
     list
 }
@@ -235,4 +255,35 @@ fn warnings(plan: &Plan, table: &[TableRow]) -> Vec<String> {
         ));
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::recipe::BenchRecipe;
+    use crate::recipe::parse;
+
+    #[test]
+    fn rows_that_are_trained_otherwise_are_named() {
+        let text = r#"
+name = "small"
+source = "images"
+size = 32
+ipc = [2]
+seeds = 2
+protocols = ["small", "small-sgd"]
+training = { student = "convnet-3" }
+row = [
+    { preset = "random" },
+    { preset = "full", images-seen = 60000 },
+    { preset = "pca", augment = "standard", mix = "cutmix" },
+]
+"#;
+        let plan = parse::<BenchRecipe>(text).and_then(|recipe| recipe.settle(Path::new("."))).expect("a plan");
+        let said = own_settings(&plan);
+        let names: Vec<&str> = said.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["full: schedule", "pca: mixing"]);
+        assert!(said[0].1.starts_with("60,000 images seen, "), "{}", said[0].1);
+        assert!(said.iter().all(|pair| protocol(&plan).contains(pair)));
+    }
 }

@@ -12,6 +12,11 @@ use std::path::Path;
 /// # Errors
 /// When it was another, or the file is damaged.
 pub(super) fn pin(out: &Path, name: &str, value: &str) -> Result<()> {
+    pin_as(out, name, value, value)
+}
+
+/// As [`pin`]; `older` is what earlier versions wrote for the same thing.
+pub(super) fn pin_as(out: &Path, name: &str, value: &str, older: &str) -> Result<()> {
     let path = out.join("inputs.json");
     let mut known: BTreeMap<String, String> = match path.exists() {
         true => serde_json::from_slice(&files::read(&path)?)
@@ -19,7 +24,7 @@ pub(super) fn pin(out: &Path, name: &str, value: &str) -> Result<()> {
         false => BTreeMap::new(),
     };
     match known.get(name) {
-        Some(before) if before == value => Ok(()),
+        Some(before) if before == value || before == older => Ok(()),
         Some(before) => Err(failure(
             format!("the {name} is {value}, and cells in `{}` were made with {before}", out.display()),
             "give the one they were made with, or another --out",
@@ -45,6 +50,10 @@ mod tests {
         pin(dir.path(), "teacher", "resnet18 01").expect("the same");
         let error = pin(dir.path(), "teacher", "resnet18 02").expect_err("another").to_string();
         assert!(error.contains("the teacher is resnet18 02") && error.contains("made with resnet18 01"), "{error}");
+        pin(dir.path(), "set", "01").expect("the first");
+        pin_as(dir.path(), "set", "01 labels 02", "01").expect("it was written so");
+        let error = pin_as(dir.path(), "set", "03 labels 02", "03").expect_err("another").to_string();
+        assert!(error.contains("made with 01"), "{error}");
         std::fs::write(dir.path().join("inputs.json"), "{").expect("written");
         let error = pin(dir.path(), "teacher", "resnet18 01").expect_err("damaged").to_string();
         assert!(error.contains("inputs.json"), "{error}");

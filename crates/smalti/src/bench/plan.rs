@@ -159,9 +159,7 @@ impl BenchRecipe {
     /// # Errors
     /// For names that are in no list, numbers out of range, rows with one name, and a comparison without the random baseline.
     pub fn settle(self, folder: &Path) -> Result<Plan> {
-        if self.ipc.is_empty() || self.seeds == 0 {
-            return Err(usage("the recipe asks for no cell", "give `ipc = [10]` and `seeds = 3`"));
-        }
+        self.check_cells()?;
         let rows = self.row.iter().map(|row| self.settle_row(row)).collect::<Result<Vec<Row>>>()?;
         for (at, row) in rows.iter().enumerate() {
             if rows[..at].iter().any(|other| other.name == row.name) {
@@ -175,19 +173,7 @@ impl BenchRecipe {
         let baseline = rows.iter().find(random).map(|row| row.name.clone()).ok_or_else(|| {
             usage("no row is a random subset, so no gain can be stated", "add `[[row]]` with `preset = \"random\"`")
         })?;
-        let (crops, crop_seeds) = match &self.crop {
-            Some(choice) if choice.min.is_empty() || choice.seeds == 0 => {
-                return Err(usage(
-                    "[crop] offers no choice",
-                    "give `min = [0.08, 0.25]` and `seeds = 1`, or leave it out",
-                ));
-            }
-            Some(choice) => (choice.min.clone(), choice.seeds),
-            None => (Vec::new(), 0),
-        };
-        for &min in &crops {
-            TrainingRecipe { crop_min: Some(min), ..self.training.clone() }.settle()?;
-        }
+        let (crops, crop_seeds) = self.settle_crops()?;
         let teacher = self.settle_teacher(&rows, folder)?;
         let backbones = self.settle_backbones(&rows, folder)?;
         let metrics = self.all_metrics(&rows)?;
@@ -205,6 +191,41 @@ impl BenchRecipe {
             rows,
             recipe: self,
         })
+    }
+
+    /// That there are cells, each once.
+    fn check_cells(&self) -> Result<()> {
+        if self.ipc.is_empty() || self.seeds == 0 {
+            return Err(usage("the recipe asks for no cell", "give `ipc = [10]` and `seeds = 3`"));
+        }
+        if self.ipc.contains(&ALL) {
+            return Err(usage(
+                "`ipc` has a budget of 0 images per class",
+                "leave it out; a row with `preset = \"full\"` trains on all images",
+            ));
+        }
+        match (1..self.ipc.len()).find(|&at| self.ipc[..at].contains(&self.ipc[at])) {
+            Some(at) => Err(usage(format!("`ipc` has the budget {} twice", self.ipc[at]), "give each budget once")),
+            None => Ok(()),
+        }
+    }
+
+    /// The smallest crop areas to choose among, and the students of each.
+    fn settle_crops(&self) -> Result<(Vec<f64>, u64)> {
+        let Some(choice) = &self.crop else { return Ok((Vec::new(), 0)) };
+        if choice.min.is_empty() || choice.seeds == 0 {
+            return Err(usage("[crop] offers no choice", "give `min = [0.08, 0.25]` and `seeds = 1`, or leave it out"));
+        }
+        if choice.min.len() > 1 && self.holdout <= 0.0 {
+            return Err(usage(
+                format!("[crop] chooses among {} ranges on a hold-out, and `holdout` is 0", choice.min.len()),
+                "set `holdout = 0.1`, or give `min` one area",
+            ));
+        }
+        for &min in &choice.min {
+            TrainingRecipe { crop_min: Some(min), ..self.training.clone() }.settle()?;
+        }
+        Ok((choice.min.clone(), choice.seeds))
     }
 
     /// The metrics of the rows and those asked for besides, each once.
@@ -246,13 +267,8 @@ impl BenchRecipe {
                 (Origin::Made(Box::new(making)), about, self.ipc.clone())
             }
             (None, Some(path)) => {
-                let about = format!("`{path}` as it is");
-                let budgets = match (path.contains(IPC), row.ipc) {
-                    (true, _) => self.ipc.clone(),
-                    (false, Some(ipc)) => vec![ipc],
-                    (false, None) => vec![self.ipc[0]],
-                };
-                (Origin::External { path: path.clone(), class_map: row.class_map.clone() }, about, budgets)
+                let origin = Origin::External { path: path.clone(), class_map: row.class_map.clone() };
+                (origin, format!("`{path}` as it is"), self.foreign_budgets(row, &name)?)
             }
             (None, None) => {
                 let distilling = self.settle_distilling(row)?;
@@ -261,6 +277,19 @@ impl BenchRecipe {
         };
         let seeds = row.seeds.unwrap_or(self.seeds);
         Ok(Row { name, about, origin, budgets, seeds, trainings: self.trainings(row)? })
+    }
+
+    /// The budgets of a row whose set was made elsewhere: one set has one.
+    fn foreign_budgets(&self, row: &RowRecipe, name: &str) -> Result<Vec<u32>> {
+        match (row.ipc, &self.ipc[..]) {
+            _ if !row.has_one_set() => Ok(self.ipc.clone()),
+            (Some(ipc), _) => Ok(vec![ipc]),
+            (None, [only]) => Ok(vec![*only]),
+            (None, several) => Err(usage(
+                format!("the row `{name}` has one set, and the recipe {} budgets", several.len()),
+                "give the row `ipc = N`, or put `{ipc}` into the path of its set",
+            )),
+        }
     }
 
     /// Refuses keys that a row would ignore.
@@ -275,7 +304,7 @@ impl BenchRecipe {
             ("rule", row.rule.is_some(), made),
             ("hard-end", row.hard_end.is_some(), made),
             ("class-map", row.class_map.is_some(), row.set.is_some()),
-            ("ipc", row.ipc.is_some(), row.set.as_ref().is_some_and(|set| !set.contains(IPC))),
+            ("ipc", row.ipc.is_some(), row.has_one_set()),
         ];
         if let Some((key, ..)) = given.iter().find(|(_, given, means)| *given && !means) {
             return Err(usage(format!("`{key}` means nothing in the row `{name}`"), "leave it out"));
@@ -350,6 +379,14 @@ impl BenchRecipe {
                 trainings.push(training.settle()?);
             }
         }
-        Ok(trainings)
+        let named = |training: &Training| (training.student.clone(), training.protocol.clone());
+        let names: Vec<(String, String)> = trainings.iter().map(named).collect();
+        match (1..names.len()).find(|&at| names[..at].contains(&names[at])) {
+            Some(at) => Err(usage(
+                format!("`students` and `protocols` ask for {} under {} twice", names[at].0, names[at].1),
+                "give each once; a short name and the full one of a network are the same",
+            )),
+            None => Ok(trainings),
+        }
     }
 }

@@ -173,9 +173,18 @@ impl BenchRecipe {
     /// The first row that `other` has under the same name with other settings, but for the number of seeds.
     pub fn contradiction(&self, other: &BenchRecipe) -> Option<String> {
         let name = |row: &RowRecipe| row.name().unwrap_or_default().to_owned();
-        // More seeds are more cells of the same.
-        let settings = |row: &RowRecipe| RowRecipe { seeds: None, ..row.clone() };
-        let differs = |row: &&RowRecipe| other.row.iter().any(|o| name(o) == name(row) && settings(o) != settings(row));
+        // More seeds are more cells of the same. Earlier versions wrote a `/` after the path of a set.
+        let settings = |row: &RowRecipe| {
+            let set = row.set.as_ref().map(|set| set.trim_end_matches('/').to_owned());
+            RowRecipe { seeds: None, ipc: None, set, ..row.clone() }
+        };
+        // A budget that one of the two leaves out is the first of its recipe.
+        let budget = |recipe: &BenchRecipe, row: &RowRecipe| row.clone().at_budget(&recipe.ipc).ipc;
+        let moves = |row: &RowRecipe, o: &RowRecipe| {
+            (row.ipc.is_some() || o.ipc.is_some()) && budget(self, row) != budget(other, o)
+        };
+        let same = |row: &RowRecipe, o: &RowRecipe| settings(o) == settings(row) && !moves(row, o);
+        let differs = |row: &&RowRecipe| other.row.iter().any(|o| name(o) == name(row) && !same(row, o));
         self.row.iter().find(differs).map(name)
     }
 
@@ -239,6 +248,17 @@ impl RowRecipe {
     pub fn name(&self) -> Option<&str> {
         self.name.as_deref().or(self.preset.as_deref()).or(self.distill.as_deref())
     }
+
+    /// Whether one set made elsewhere is all it has, whatever the budgets.
+    pub(super) fn has_one_set(&self) -> bool {
+        self.set.as_ref().is_some_and(|set| !set.contains(IPC))
+    }
+
+    /// The same row with the budget of its one set stated. Where it is left out it is the first of the recipe's, its only one.
+    pub(super) fn at_budget(self, budgets: &[u32]) -> RowRecipe {
+        let first = budgets.first().copied().filter(|_| self.has_one_set());
+        RowRecipe { ipc: self.ipc.or(first), ..self }
+    }
 }
 
 /// The path of a set as seen from another folder; what comes after `{ipc}` stays.
@@ -247,7 +267,10 @@ fn moved_set(set: &str, from: &Path, to: &Path) -> String {
     let known: PathBuf =
         path.components().take_while(|part| !part.as_os_str().to_string_lossy().contains(IPC)).collect();
     let rest: PathBuf = path.components().skip(known.components().count()).collect();
-    relative(&from.join(known), to).join(rest).to_string_lossy().into_owned()
+    let known = relative(&from.join(known), to);
+    // Joined to nothing, the path of a file would end like that of a folder.
+    let moved = if rest.as_os_str().is_empty() { known } else { known.join(rest) };
+    moved.to_string_lossy().into_owned()
 }
 
 /// `path` as seen from the folder `from`; as it is where one of them does not exist.
@@ -327,6 +350,12 @@ augment = "standard"
             ("name = \"pca-uncut\"", "name = \"b\"\niterations = 5"),
             ("name = \"pca-uncut\"", "name = \"b\"\nseeds = 0"),
             ("name = \"pca-uncut\"", "name = \"b\"\nseeds = 3"),
+            ("ipc = [2, 5]", "ipc = [2, 5, 2]"),
+            ("ipc = [2, 5]", "ipc = [2, 0]"),
+            ("ipc = [2, 5]", "ipc = [2, 5]\nstudents = [\"convnet-3\", \"convnet-3/128-bn\"]"),
+            ("ipc = [2, 5]", "ipc = [2, 5]\nprotocols = [\"small\", \"small-sgd\", \"small\"]"),
+            ("ipc = [2, 5]", "ipc = [2, 5]\nholdout = 0.0"),
+            ("name = \"pca-uncut\"\npreset = \"pca\"", "name = \"b\"\nset = \"b\""),
         ] {
             let text = SMALL.replacen(from, to, 1);
             let error = parse::<BenchRecipe>(&text).and_then(|r| r.settle(Path::new("."))).expect_err(to);
@@ -341,6 +370,27 @@ augment = "standard"
         assert_eq!(before.contradiction(&of("name = \"pca-uncut\"\nseeds = 2")), None);
         let other = before.contradiction(&of("name = \"pca-uncut\"\ngrid = 3"));
         assert_eq!(other.as_deref(), Some("pca-uncut"));
+    }
+
+    #[test]
+    fn one_set_made_elsewhere_has_one_budget() {
+        let of = |ipc: &str, row: &str| {
+            let text = SMALL.replace("ipc = [2, 5]", ipc) + "[[row]]\nname = \"b\"\n" + row;
+            parse::<BenchRecipe>(&text).expect("a recipe")
+        };
+        let (bare, stated) = ("set = \"b/\"", "set = \"b\"\nipc = 2");
+        let error = of("ipc = [2, 5]", bare).settle(Path::new(".")).expect_err("two budgets").to_string();
+        assert_eq!(error, "the row `b` has one set, and the recipe 2 budgets");
+        let budgets =
+            |ipc: &str, row: &str| of(ipc, row).settle(Path::new(".")).expect("a plan").rows[3].budgets.clone();
+        assert_eq!((budgets("ipc = [2]", bare), budgets("ipc = [5, 2]", stated)), (vec![2], vec![2]));
+        assert_eq!(budgets("ipc = [2, 5]", "set = \"b-{ipc}\""), [2, 5]);
+
+        // Budgets may grow: what the row had was the first.
+        let before = of("ipc = [2]", bare);
+        assert_eq!(before.contradiction(&of("ipc = [5, 2]", stated)), None);
+        assert_eq!(before.contradiction(&of("ipc = [2]", "set = \"b\"\nipc = 5")).as_deref(), Some("b"));
+        assert_eq!(before.contradiction(&of("ipc = [2]", "set = \"c\"")).as_deref(), Some("b"));
     }
 
     #[test]
@@ -360,5 +410,10 @@ augment = "standard"
         }
         let seen = relative(&dir.path().join("a/data"), &dir.path().join("b/out"));
         assert_eq!(seen, Path::new("../../a/data"));
+        std::fs::write(dir.path().join("a/set.parquet"), "").expect("written");
+        let moved = |set| moved_set(set, &dir.path().join("a"), &dir.path().join("b/out"));
+        let sets = ["set.parquet", "data", "data/{ipc}/x.parquet", "set-{ipc}.parquet"];
+        let seen = ["../../a/set.parquet", "../../a/data", "../../a/data/{ipc}/x.parquet", "../../a/set-{ipc}.parquet"];
+        assert_eq!(sets.map(moved), seen);
     }
 }

@@ -66,10 +66,11 @@ fn table_row(row: &Row, first: &Cell, cells: &[&Cell], baseline: &[&Cell]) -> Ta
         student: first.student.clone(),
         protocol: first.protocol.clone(),
         augment: first.augment.clone(),
-        crop: match first.augment == Augment::None.name() {
-            true => "none".to_owned(),
-            false => format!("{} to 1", first.crop_min),
+        crop: match Augment::parse(&first.augment).is_none_or(Augment::crops) {
+            true => format!("{} to 1", first.crop_min),
+            false => "none".to_owned(),
         },
+        images_seen: mean(|c| c.history.images_seen as f64).round() as u64,
         n: cells.len() as u32,
         top1: spread(|c| c.top1_percent),
         best_top1: (best.len() == cells.len()).then(|| mean_sd(&best)),
@@ -211,7 +212,7 @@ mod tests {
         assert_eq!((rows[0].method.as_str(), rows[0].gain.clone(), rows[0].top1.mean), ("random", None, 20.0));
         let gain = rows[1].gain.clone().expect("over random");
         assert_eq!((gain.mean, gain.half_width, gain.clear), (5.0, Some(0.0), Clear::Better));
-        assert_eq!((rows[1].score_seconds, rows[1].crop.as_str()), (3.0, "0.5 to 1"));
+        assert_eq!((rows[1].score_seconds, rows[1].crop.as_str(), rows[1].images_seen), (3.0, "0.5 to 1", 500));
         write_results(&plan(), &cells, dir.path()).expect("written");
         for name in ["table.md", "table.tex", "results.csv", "results.json", "results.parquet", "report.html"] {
             assert!(dir.path().join(name).exists(), "{name}");

@@ -1,6 +1,7 @@
 //! The order of work: for each row and budget choose the crop range on the hold-out, then one cell per seed.
 
-use super::cells::{self, Cell, Exam, Job, budget_name};
+use super::cells::{self, Cell, Exam, Job};
+use super::crop;
 use super::plan::Plan;
 use crate::error::{failure, hint_of};
 use crate::report::words::seconds;
@@ -64,12 +65,13 @@ pub fn run(plan: &Plan, lab: &mut dyn Lab, out: &Path, ui: &Ui) -> Result<Outcom
     ui.say("bench", format!("{}: {}, {known} finished before", plan.recipe.name, count(total as u64, "cell")));
     let pace = Pace { start: Instant::now(), done: 0 };
     let mut tally = Tally { total, known, pace, failed: Vec::new(), elsewhere: Vec::new() };
-    for (row, training, ipc) in cells::groups(plan) {
-        let of = |crop_min, seed, exam| Job { row, training, ipc, seed, crop_min, exam };
-        let crop_min = match choose_crop(plan, &of(0.0, 0, Exam::Holdout), lab, out, ui) {
+    for group in cells::groups(plan) {
+        let (row, training, ipc) = group;
+        let of = |crop_min, seed| Job { row, training, ipc, seed, crop_min, exam: Exam::Test };
+        let crop_min = match crop::choose(plan, group, lab, out, ui) {
             Ok(crop_min) => crop_min,
             Err(error) => {
-                for job in (0..row.seeds).map(|seed| of(0.0, seed, Exam::Test)) {
+                for job in (0..row.seeds).map(|seed| of(0.0, seed)) {
                     if job.finished(out)?.is_none() {
                         tally.failed.push(record(&job, &error, out)?);
                     }
@@ -78,7 +80,7 @@ pub fn run(plan: &Plan, lab: &mut dyn Lab, out: &Path, ui: &Ui) -> Result<Outcom
             }
         };
         for seed in 0..row.seeds {
-            let job = of(crop_min, seed, Exam::Test);
+            let job = of(crop_min, seed);
             let came = finish(&job, lab, out);
             tally.add(job, came, out, ui)?;
         }
@@ -151,8 +153,10 @@ fn record(job: &Job, error: &anyhow::Error, out: &Path) -> Result<(String, Strin
 
 /// When a cell was finished.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Finished {
+pub(super) enum Finished {
+    /// Its file lay there.
     Before,
+    /// This call trained it.
     Now,
     /// Another process works on it, or on what it needs.
     Elsewhere,
@@ -163,7 +167,8 @@ fn lock_of(job: &Job, out: &Path) -> PathBuf {
     out.join("work/locks/cells").join(job.name() + &exam)
 }
 
-fn finish(job: &Job, lab: &mut dyn Lab, out: &Path) -> Result<Finished> {
+/// Trains the student of a job, where it is not finished and no other process works on it or on what it needs.
+pub(super) fn finish(job: &Job, lab: &mut dyn Lab, out: &Path) -> Result<Finished> {
     if job.finished(out)?.is_some() {
         return Ok(Finished::Before);
     }
@@ -183,8 +188,8 @@ fn finish(job: &Job, lab: &mut dyn Lab, out: &Path) -> Result<Finished> {
     Ok(Finished::Now)
 }
 
-/// Waits for whoever works on it.
-fn finish_in_turn(job: &Job, lab: &mut dyn Lab, out: &Path) -> Result<Finished> {
+/// As [`finish`], but waits for whoever works on it.
+pub(super) fn finish_in_turn(job: &Job, lab: &mut dyn Lab, out: &Path) -> Result<Finished> {
     let _turn = RunLock::wait(&lock_of(job, out), &|| ())?;
     if job.finished(out)?.is_some() {
         return Ok(Finished::Before);
@@ -208,41 +213,6 @@ fn forget_failure(job: &Job, out: &Path) -> Result<()> {
         std::fs::remove_file(job.failure(out))?;
     }
     Ok(())
-}
-
-/// The crop range with the best mean accuracy on the hold-out; of equal ones the first. The test images have no say.
-fn choose_crop(plan: &Plan, job: &Job, lab: &mut dyn Lab, out: &Path, ui: &Ui) -> Result<f64> {
-    match plan.crops[..] {
-        [] => return Ok(job.training.crop.of(job.row.grid(plan.recipe.size)).scale.0),
-        [only] => return Ok(only),
-        _ => {}
-    }
-    let of = |crop_min, seed| Job { seed, crop_min, ..job.clone() };
-    let all = || plan.crops.iter().flat_map(|&crop_min| (0..plan.crop_seeds).map(move |seed| of(crop_min, seed)));
-    // What another process works on comes last, so that two processes do not wait for each other student by student.
-    let mut elsewhere = Vec::new();
-    for job in all() {
-        if finish(&job, lab, out)? == Finished::Elsewhere {
-            elsewhere.push(job);
-        }
-    }
-    for job in elsewhere {
-        finish_in_turn(&job, lab, out)?;
-    }
-    let mut best = (plan.crops[0], f64::NEG_INFINITY);
-    for &crop_min in &plan.crops {
-        let mut sum = 0.0;
-        for seed in 0..plan.crop_seeds {
-            sum += of(crop_min, seed).finished(out)?.map_or(f64::NAN, |cell| cell.top1_percent);
-        }
-        let mean = sum / plan.crop_seeds as f64;
-        if mean > best.1 {
-            best = (crop_min, mean);
-        }
-    }
-    let title = format!("{} ipc {}", job.row.name, budget_name(job.ipc));
-    ui.say("crop", format!("{title}: from {} of the area, {:.1} % on the hold-out", best.0, best.1));
-    Ok(best.0)
 }
 
 #[cfg(test)]

@@ -5,10 +5,11 @@ use crate::bench::forecast::{Assumed, Forecast, Forecasts, forecast};
 use crate::bench::making::Making;
 use crate::bench::plan::{ALL, Plan};
 use crate::bench::recipe::BenchRecipe;
-use crate::bench::{self, cells, results};
+use crate::bench::{self, results};
 use crate::error::usage;
 use crate::report::table::terminal;
 use crate::report::words::{bytes, seconds, thousands};
+use crate::run::check_beside;
 use crate::ui::{Ui, count};
 use anyhow::{Context, Result};
 use clap::ValueEnum;
@@ -36,8 +37,10 @@ pub(super) fn run(args: &args::Bench, form: Form, ui: &Ui) -> Result<Done> {
         return Ok(Done::All);
     }
     // Everything is checked before the folder appears.
+    bench::check_output(&out)?;
     let threads = share(args.jobs, args.machine.threads)?;
-    recipe.clone().settle(from)?;
+    let plan = recipe.clone().settle(from)?;
+    [&plan.source, &plan.test].into_iter().try_for_each(|images| check_beside(images, &out))?;
     std::fs::create_dir_all(&out).map_err(smalti_data::Error::io("create the folder", &out))?;
     let plan = recipe.moved(from, &out).settle(&out)?;
     let helpers = Helpers::start(args, &out, threads)?;
@@ -144,10 +147,12 @@ fn forecast_text(plan: &Plan, found: &Forecasts) -> String {
             seconds(time)
         ));
     }
-    let choices = if plan.crops.len() > 1 { plan.crops.len() as u64 * plan.crop_seeds } else { 0 };
+    let choices: u64 = found.students.iter().map(|f| f.choices).sum();
     if choices > 0 {
-        let students = choices * cells::groups(plan).count() as u64;
-        text.push_str(&format!("and at most {} on the hold-out, to choose crop ranges\n", count(students, "student")));
+        let time: f64 = found.students.iter().map(Forecast::choice_seconds).sum();
+        total += time;
+        let students = count(choices, "student");
+        text.push_str(&format!("\nand {students} on the hold-out, to choose crop ranges: {}\n", seconds(time)));
     }
     text.push_str(&format!(
         "in all about {} on this machine ({}), by a short warm-up on noise\n",
@@ -174,7 +179,7 @@ fn making_text(making: &Making) -> String {
 fn assumed_text(assumed: &Assumed, budgets: &[u32], students: &[Forecast]) -> String {
     let mut text = String::new();
     if let Some(rate) = assumed.gpu_images_per_second {
-        let seen: u64 = students.iter().map(|f| f.to_do * f.images_seen).sum();
+        let seen: u64 = students.iter().map(|f| (f.to_do + f.choices) * f.images_seen).sum();
         text.push_str(&format!(
             "{:.1} GPU hours at {} images/s, which the recipe assumes\n",
             seen as f64 / rate / 3600.0,

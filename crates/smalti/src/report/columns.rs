@@ -53,6 +53,12 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting { name: "crop", kind: Kind::Text, value: |row| row.crop.clone(), phrase: |value| format!("crop {value}") },
     Setting {
+        name: "images seen",
+        kind: Kind::Number,
+        value: |row| words::thousands(row.images_seen),
+        phrase: |value| format!("{value} images seen"),
+    },
+    Setting {
         name: "n",
         kind: Kind::Number,
         value: |row| row.n.to_string(),
@@ -85,15 +91,17 @@ mod tests {
     #[test]
     fn what_rows_share_is_said_once() {
         let mut rows = example::page().table;
-        assert!(shared(&rows).contains(&"10 stored images per class".to_owned()));
+        for phrase in ["10 stored images per class", "30,000 images seen"] {
+            assert!(shared(&rows).contains(&phrase.to_owned()), "{phrase}");
+        }
         assert!(
             SETTINGS
                 .iter()
                 .filter(|setting| setting.varies(&rows))
                 .all(|setting| setting.name == "augment" || setting.name == "crop")
         );
-        rows[0].ipc = 50;
-        assert!(!shared(&rows).iter().any(|phrase| phrase.contains("per class")));
+        (rows[0].ipc, rows[0].images_seen) = (50, 100_000);
+        assert!(!shared(&rows).iter().any(|phrase| phrase.contains("per class") || phrase.contains("seen")));
         assert!(shared(&[]).is_empty());
     }
 }

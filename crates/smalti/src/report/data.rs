@@ -56,6 +56,8 @@ pub struct TableRow {
     pub augment: String,
     /// Crop range, as text.
     pub crop: String,
+    /// Images that a student was trained on, repeats counted; mean over seeds.
+    pub images_seen: u64,
     /// Number of seeds.
     pub n: u32,
     /// Top-1 accuracy in percent.

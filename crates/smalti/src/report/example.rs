@@ -84,6 +84,7 @@ fn row(at: usize, ipc: u32) -> TableRow {
         protocol: "small".into(),
         augment: if mosaic { "constrained" } else { "standard" }.into(),
         crop: if mosaic { "0.5 to 1" } else { "0.2 to 1" }.into(),
+        images_seen: 30_000,
         n: 3,
         top1: stats::mean_sd(&top1),
         best_top1: None,

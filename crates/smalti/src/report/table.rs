@@ -248,6 +248,20 @@ mod tests {
     }
 
     #[test]
+    fn rows_of_other_length_say_so() {
+        let mut rows = example::page().table;
+        rows.truncate(2);
+        assert!(!terminal(&rows, "random").contains("images seen"));
+        rows[1].images_seen = 189_380;
+        insta::assert_snapshot!(terminal(&rows, "random"), @r"
+        | method    | IPC | student   | images seen | top-1 (n=3) |      top-5 | over random |    size |   training |
+        | --------- | --: | --------- | ----------: | ----------: | ---------: | ----------: | ------: | ---------: |
+        | random    |  10 | convnet-4 |      30,000 |  36.1 ± 1.0 | 68.0 ± 0.5 |     –       | 400 KiB | 1 min 40 s |
+        | el2n-easy |  10 | convnet-4 |     189,380 |  39.2 ± 1.1 | 69.6 ± 0.6 |  +3.1 ± 0.7 | 400 KiB | 1 min 40 s |
+        ");
+    }
+
+    #[test]
     fn the_table_as_csv() {
         let mut rows = example::page().table;
         rows.truncate(3);

@@ -3,7 +3,6 @@
 use super::Training;
 use crate::ui::count;
 use smalti_data::store::Fit;
-use smalti_learn::augment::Augment;
 use smalti_learn::optim::OptimiserSpec;
 use smalti_learn::protocols::Duration;
 use smalti_learn::schedule::Length;
@@ -11,7 +10,7 @@ use smalti_learn::train::StatisticsUpdate;
 
 impl Training {
     fn describe_crops(&self) -> String {
-        let crops = if self.augment == Augment::None { "no crop".to_owned() } else { self.crop.describe() };
+        let crops = if self.augment.crops() { self.crop.describe() } else { "no crop".to_owned() };
         let growth = self.growth.describe().map_or_else(String::new, |words| format!(", {words}"));
         format!("{}, {crops}{growth}", self.augment.name())
     }

@@ -2,10 +2,12 @@
 
 use crate::bench::cells::set_name;
 use crate::bench::evidence::{file_of, scores_folder};
+use crate::bench::inputs::is_source_of;
 use crate::bench::plan::{Distilling, Origin, Plan, Row};
 use crate::distill::list::Way;
 use crate::report::{Bin, ClassStrip, EasyEnd, Gallery, Histogram, Picture};
 use crate::run::working_folder;
+use crate::sources::lists;
 use crate::stages::{Scores, given_scores};
 use crate::ui::count;
 use anyhow::Result;
@@ -13,7 +15,7 @@ use smalti_data::encode::{ImageFormat, encode};
 use smalti_data::manifest::{MANIFEST, Manifest};
 use smalti_data::resize;
 use smalti_data::source::{Source, SourceOptions};
-use smalti_data::tables::{Samples, Selection};
+use smalti_data::tables::{ContentHash, Samples, Selection};
 use smalti_select::HardEnd;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -51,15 +53,18 @@ fn contents(row: &Row, tiles: u32) -> String {
     format!("{} each", count(tiles.into(), what))
 }
 
-/// The pictures of a bench, or none when its images or working tables are not on this machine.
+/// The pictures of a bench, or none when its images or working tables are not on this machine, or are those of other images.
 pub(super) fn open<'a>(plan: &'a Plan, out: &'a Path) -> Result<Option<Pictures<'a>>> {
     let table = out.join("work/samples.parquet");
     if !table.exists() || !plan.source.exists() {
         return Ok(None);
     }
     let samples = Samples::read(&table)?;
+    if !is_source_of(out, &samples)? {
+        return Ok(None);
+    }
     let source = Source::open(&plan.source, &SourceOptions::default())?;
-    Ok((source.len() == samples.rows.len()).then_some(Pictures { plan, out, source, samples }))
+    Ok(lists(&source, &samples).then_some(Pictures { plan, out, source, samples }))
 }
 
 impl Pictures<'_> {
@@ -165,8 +170,10 @@ impl Pictures<'_> {
         rows.sort_unstable();
         let made: Mutex<HashMap<u32, Vec<u8>>> = Mutex::new(HashMap::new());
         self.source.for_each(&rows, &|row, bytes| {
-            let picture =
-                bytes.and_then(|b| self.source.decode(&b)).and_then(|p| resize::resize(&p, THUMBNAIL, THUMBNAIL));
+            // Under the same name another image may lie there by now: not the one that was scored.
+            let scored = self.samples.rows[row as usize].content_hash;
+            let Some(bytes) = bytes.ok().filter(|bytes| ContentHash::of(bytes) == scored) else { return };
+            let picture = self.source.decode(&bytes).and_then(|p| resize::resize(&p, THUMBNAIL, THUMBNAIL));
             if let Ok(encoded) = picture.and_then(|p| encode(&p, ImageFormat::Jpeg)) {
                 made.lock().unwrap_or_else(PoisonError::into_inner).insert(row, encoded);
             }
@@ -209,5 +216,50 @@ fn histogram(method: &str, scores: &Scores, selection: &Selection) -> Histogram 
         x_label: format!("{}, seed 0", scores.metric),
         easy_end: if scores.hard == HardEnd::High { EasyEnd::Low } else { EasyEnd::High },
         bins,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::inputs::keep_source_hash;
+    use crate::bench::runner::tests::plan;
+    use smalti_data::Rgb;
+    use smalti_data::files::write_bytes;
+
+    fn paint(photo: &Path, shade: u8) {
+        let png = encode(&Rgb::filled(8, 8, [shade; 3]), ImageFormat::Png).expect("encoded");
+        write_bytes(photo, &png).expect("written");
+    }
+
+    fn scanned(photos: &Path) -> Samples {
+        let source = Source::open(photos, &SourceOptions::default()).expect("a folder of classes");
+        smalti_data::scan::scan(&source, &|_| ()).expect("scanned")
+    }
+
+    #[test]
+    fn only_the_images_of_the_bench_are_shown() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let (photos, out) = (dir.path().join("photos"), dir.path().join("out"));
+        paint(&photos.join("a/1.png"), 10);
+        paint(&photos.join("b/1.png"), 200);
+        let plan = Plan { source: photos.clone(), ..plan() };
+        assert!(open(&plan, &out).expect("no table").is_none());
+        let (own, table) = (scanned(&photos), out.join("work/samples.parquet"));
+        keep_source_hash(&out, &own, None).expect("the first");
+        own.write(&table).expect("written");
+        let shown = || {
+            let pictures = open(&plan, &out).expect("readable");
+            pictures.map(|pictures| pictures.thumbnails(&[0, 1], &HashMap::new()).expect("shown").len())
+        };
+        assert_eq!(shown(), Some(2));
+
+        paint(&photos.join("a/1.png"), 90);
+        assert_eq!(shown(), Some(1), "one is another image by now");
+        scanned(&photos).write(&table).expect("written");
+        assert_eq!(shown(), None, "the table is that of other images");
+        own.write(&table).expect("written");
+        std::fs::rename(photos.join("a"), photos.join("c")).expect("renamed");
+        assert_eq!(shown(), None, "as many images, and others");
     }
 }
