@@ -42,6 +42,8 @@ pub enum Stage {
     Measure = 16,
     /// The layers that an iteration of recover leaves out.
     Skip = 17,
+    /// The seed of the initial weights of a student that learns from a teacher.
+    SoftStudent = 18,
 }
 
 /// One stream of random numbers.

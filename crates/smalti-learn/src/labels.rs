@@ -219,7 +219,8 @@ impl Replay {
         };
         let mut found = self.labels.step(stored)?;
         // The short last step of an epoch gives way to the one before it, so that drawn steps are full.
-        if self.drawn.is_some() && stored > 0 && (found.rows.len() as u32) < self.labels.header.batch {
+        let full = self.labels.header.batch.min(self.labels.header.images);
+        if self.drawn.is_some() && stored > 0 && (found.rows.len() as u32) < full {
             found = self.labels.step(stored - 1)?;
         }
         Ok(seen_of(&found, &self.labels.header))

@@ -64,7 +64,7 @@ pub fn label_ranks(logits: &Tensor, labels: &[u32]) -> Vec<usize> {
         .map(|(row, &label)| {
             let own = row[label as usize];
             // A label that is not a number is last: `>=` would be false for every comparison with it.
-            if own.is_nan() { classes } else { row.iter().filter(|&&z| z >= own).count() - 1 }
+            if own.is_nan() { usize::MAX } else { row.iter().filter(|&&z| z >= own).count() - 1 }
         })
         .collect()
 }

@@ -52,6 +52,12 @@ pub fn observe(
         nll -= log.gather(1, &labels.unsqueeze(1), false).sum(Kind::Double).double_value(&[]);
         right += log.argmax(1, false).eq_tensor(&labels).sum(Kind::Double).double_value(&[]);
     }
+    if !(entropy.is_finite() && nll.is_finite()) {
+        return Err(Error::input(
+            "the teacher says what is no number",
+            "its weights are damaged, or its training diverged: give another, or train it with a lower --learning-rate",
+        ));
+    }
     let views = all.len() as f64;
     Ok(Observed {
         entropy: entropy / views,

@@ -151,12 +151,17 @@ impl Schedule {
         Schedule { images, batch, length, rate, steps }
     }
 
+    /// Steps after which their lengths repeat.
+    pub fn steps_of_epoch(&self) -> u64 {
+        self.images.div_ceil(self.batch)
+    }
+
     pub fn step(&self, number: u64) -> Planned {
         let Schedule { images, batch, steps, .. } = *self;
         let done = number as f64 / steps as f64;
         match self.length {
             Length::Epochs(epochs) | Length::SmoothEpochs(epochs) => {
-                let per_epoch = images.div_ceil(batch);
+                let per_epoch = self.steps_of_epoch();
                 let (epoch, from) = (number / per_epoch, number % per_epoch * batch);
                 let count = batch.min(images - from) as u32;
                 let ends_epoch = (from + u64::from(count) == images).then_some(epoch as u32);

@@ -9,6 +9,7 @@ use crate::measure::label_ranks;
 use crate::nets::{Network, Shape};
 use crate::schedule::Length;
 use crate::train::{History, Observer, Step, TrainSpec, train};
+use smalti_data::random::{Stage, Stream};
 use smalti_data::store::ImageStore;
 use std::time::Instant;
 
@@ -116,6 +117,15 @@ impl Checks {
     }
 }
 
+/// The seed of a student's initial weights. A network of the same name and seed that learned hard labels may be the teacher, and a student that starts where
+/// its teacher did finds it too easily: with the loss on logits even from noise (see ARCHITECTURE.md).
+fn first_weights(seed: u64, labels: &Labels) -> u64 {
+    match labels {
+        Labels::Hard => seed,
+        Labels::Online { .. } | Labels::Stored { .. } => Stream::new(seed, Stage::SoftStudent, 0, 0).next_u64(),
+    }
+}
+
 /// Trains a fresh network with `labels` and measures it on the test images after the last step.
 ///
 /// # Errors
@@ -130,7 +140,7 @@ pub fn run(
     let Task { classes, train: train_set, test: test_set, spec, .. } = *task;
     guard(&spec.stage, || {
         let shape = Shape { classes, size: train_set.size() };
-        let network = Network::new(task.network, shape, spec.seed, engine)?;
+        let network = Network::new(task.network, shape, first_weights(spec.seed, labels), engine)?;
         // Before the training, which may take hours.
         check_test_set(&network, test_set)?;
         let mut watch = Watch { task, engine, progress, best: None };
@@ -178,6 +188,10 @@ fn measure(network: &Network, store: &ImageStore, normalise: &Normalise, engine:
     let mut classes = vec![(0usize, 0usize); network.shape.classes];
     for_each_batch(network, store, normalise, engine, TEST, |indices, output| {
         let labels: Vec<u32> = indices.iter().map(|&i| store.label(i)).collect();
+        if output.logits.isfinite().all().int64_value(&[]) == 0 {
+            let what = format!("the network {} says of {TEST} what is no number", network.name);
+            return Err(Error::input(what, "its training diverged: lower --learning-rate"));
+        }
         for (rank, &label) in label_ranks(&output.logits, &labels).into_iter().zip(&labels) {
             right.push(rank == 0);
             top5 += usize::from(rank < 5);
@@ -215,5 +229,25 @@ impl Observer for Watch<'_> {
             self.best = Some(self.best.map_or(top1, |best| best.max(top1)));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::Precision;
+    use crate::labels::SoftLoss;
+    use crate::teacher::Teacher;
+
+    #[test]
+    fn a_student_does_not_start_where_a_teacher_of_its_seed_did() {
+        let engine = Engine::cpu(Precision::F32, 1).expect("fp32 runs anywhere");
+        let network = Network::new("convnet-1/4", Shape { classes: 2, size: 8 }, 3, &engine).expect("in the list");
+        let teacher = Teacher::new(network, vec![0, 1]);
+        let soft = || Labels::Online { teacher: &teacher, loss: SoftLoss::Kl { temperature: 1.0, factor: 1.0 } };
+        assert_eq!(first_weights(3, &Labels::Hard), 3);
+        assert_ne!(first_weights(3, &soft()), 3);
+        assert_eq!(first_weights(3, &soft()), first_weights(3, &soft()));
+        assert_ne!(first_weights(3, &soft()), first_weights(4, &soft()));
     }
 }

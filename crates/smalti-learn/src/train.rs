@@ -3,7 +3,7 @@
 use crate::augment::Augment;
 use crate::batch::{Item, Normalise, Views};
 use crate::engine::Engine;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, guard};
 use crate::growth::Growth;
 use crate::labels::Labels;
 use crate::mix::Mix;
@@ -12,6 +12,7 @@ use crate::optim::{Optimiser, OptimiserSpec, gradients};
 use crate::schedule::{Length, Order, Rate, Schedule};
 use smalti_data::store::ImageStore;
 use std::time::Instant;
+use tch::{Kind, Tensor};
 
 /// Everything a run of the loop needs besides the network and the images.
 #[derive(Debug, Clone, PartialEq)]
@@ -115,6 +116,7 @@ pub fn train(
 ) -> Result<History> {
     check(store, spec)?;
     network.check_fits(store, &spec.stage)?;
+    check_least(network, store, spec, engine)?;
     network.look_first(store, &spec.normalise, engine)?;
     spec.growth.check(network, store.size(), engine)?;
     let images = store.len() as u32;
@@ -161,6 +163,14 @@ pub fn train(
             observer.epoch_end(epoch, network)?;
         }
     }
+    // The loss of a step is that before its update.
+    if !network.is_finite() {
+        return Err(Error::Diverged {
+            stage: spec.stage.clone(),
+            step: history.steps.saturating_sub(1),
+            loss: f64::NAN,
+        });
+    }
     history.seconds = start.elapsed().as_secs_f64();
     history.curve = curve.finish(history.images_seen);
     Ok(history)
@@ -184,6 +194,21 @@ pub(crate) fn check(store: &ImageStore, spec: &TrainSpec) -> Result<()> {
     Ok(())
 }
 
+/// That the network can take a step of one image where there will be one: some norms have no spread then, which is better found out before the first epoch
+/// than at its end.
+fn check_least(network: &Network, store: &ImageStore, spec: &TrainSpec, engine: &Engine) -> Result<()> {
+    let schedule = spec.schedule(store.len() as u32);
+    let first = schedule.steps_of_epoch().min(schedule.steps);
+    if (0..first).all(|number| schedule.step(number).count != 1) {
+        return Ok(());
+    }
+    // Another network of this kind, whose statistics nobody needs.
+    let trial = Network::new(&network.name, network.shape, spec.seed, engine)?;
+    let size = i64::from(network.shape.size);
+    let image = Tensor::zeros([1, 3, size, size], (Kind::Float, engine.device));
+    guard(&spec.stage, || Ok(tch::no_grad(|| drop(trial.forward(&image, Mode::Train)))))
+}
+
 impl TrainSpec {
     /// All steps on so many images.
     pub(crate) fn schedule(&self, images: u32) -> Schedule {
@@ -194,6 +219,12 @@ impl TrainSpec {
 /// Steps a run will take.
 pub fn step_count(images: usize, spec: &TrainSpec) -> u64 {
     spec.schedule(images as u32).steps
+}
+
+/// Images that the first steps of a run see.
+pub fn views_of(images: usize, spec: &TrainSpec, steps: u64) -> u64 {
+    let schedule = spec.schedule(images as u32);
+    (0..steps.min(schedule.steps)).map(|number| u64::from(schedule.step(number).count)).sum()
 }
 
 /// Averages the loss over at most 100 stretches of equal length.

@@ -72,6 +72,7 @@ fn header(store: &ImageStore, spec: &TrainSpec) -> LabelHeader {
         set: "set".into(),
         images: store.len() as u32,
         size: store.size(),
+        decoding: None,
         views: "any".into(),
         batch: spec.batch,
         steps: step_count(store.len(), spec),
@@ -152,6 +153,23 @@ fn fewer_labels_are_drawn_from_and_a_killed_run_goes_on() {
     assert_eq!(more.step(4).expect("stored"), fourth, "and says the same");
     let error = stored(dir.path(), &store, &spec, 5).expect_err("there are ten").to_string();
     assert!(error.contains("10 steps, more than the 5"), "{error}");
+}
+
+/// A step of a set that is smaller than the batch is whole, so every stored one is drawn.
+#[test]
+fn every_stored_step_of_a_small_set_is_drawn() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let store = store(6);
+    let spec = spec(Length::Epochs(40), Mix::None, Augment::Constrained, 128);
+    let curve = |keep: u64| {
+        let folder = dir.path().join(keep.to_string());
+        let replay = Replay::new(stored(&folder, &store, &spec, keep).expect("stored"), &store, CLASSES, &spec);
+        let labels = &mut Labels::Stored { replay: replay.expect("made for it"), loss: KL };
+        let task =
+            Task { network: "convnet-1/8", classes: CLASSES, train: &store, test: &store, spec: &spec, checks: None };
+        student::run(&task, labels, &engine(), &|_| ()).expect("trained").0.history.curve
+    };
+    assert_ne!(curve(1), curve(2), "the second step is drawn too");
 }
 
 #[test]

@@ -190,6 +190,30 @@ fn a_loss_that_is_no_number_stops_the_run() {
     assert!(matches!(error, Err(Error::Diverged { .. })), "{error:?}");
 }
 
+/// The loss of the last step is that before its update, which no step looks at.
+#[test]
+fn an_update_that_leaves_no_number_is_found_after_the_last_step() {
+    for rate in [1e30, 1e50] {
+        let optimiser = OptimiserSpec::Sgd { learning_rate: rate, momentum: 0.9, weight_decay: 0.0 };
+        let wild = TrainSpec { optimiser, length: Length::ImagesSeen(10), ..spec(1) };
+        let error = run(&wild, &store(5, 1), &store(1, 2), Precision::F32).expect_err("one step of such a length");
+        assert!(error.hint().is_some_and(|hint| hint.contains("--learning-rate")), "{error}");
+    }
+}
+
+/// ResNet-18 sees 16 px at one place in the end: a last batch of one image leaves its norms without a spread.
+#[test]
+fn a_last_batch_of_one_image_is_found_before_the_first_step() {
+    let (train, spec) = (store(7, 1), TrainSpec { batch: 10, length: Length::Epochs(100_000), ..spec(1) });
+    let task =
+        student::Task { network: "resnet18", classes: 3, train: &train, test: &train, spec: &spec, checks: None };
+    let stepped = Mutex::new(0);
+    let count = |images| *stepped.lock().expect("no panic") += images;
+    let error = student::run(&task, &mut Labels::Hard, &engine(Precision::F32), &count).err().expect("21 = 2 x 10 + 1");
+    assert!(error.to_string().contains("one image"), "{error}");
+    assert_eq!(*stepped.lock().expect("no panic"), 0, "no step was taken");
+}
+
 #[test]
 fn a_proxy_records_every_sample_of_every_epoch() {
     let dir = tempfile::tempdir().expect("a temporary folder");

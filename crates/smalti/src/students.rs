@@ -189,8 +189,11 @@ impl TrainingRecipe {
             optimiser,
             rate: protocol.rate,
             batch,
-            // Who gives one of the two decides for every set.
-            many_classes: protocol.many_classes.filter(|_| self.batch.is_none() && self.learning_rate.is_none()),
+            // What is given stands for that number alone.
+            many_classes: protocol.many_classes.map(|many| ManyClasses {
+                optimiser: self.learning_rate.map_or(many.optimiser, |rate| many.optimiser.with_learning_rate(rate)),
+                batch: self.batch.unwrap_or(many.batch),
+            }),
             length,
             augment,
             crop,
@@ -390,8 +393,11 @@ mod tests {
             (spec.optimiser.learning_rate(), spec.batch)
         };
         assert_eq!((of(100), of(101)), ((0.01, 64), (0.1, 128)));
-        let own = TrainingRecipe { learning_rate: Some(0.05), ..recipe }.settle().expect("complete");
-        assert_eq!(own.spec("a", 0, SetFacts { classes: 101, ..set(1010) }).optimiser.learning_rate(), 0.05);
+        let own = TrainingRecipe { learning_rate: Some(0.05), ..recipe.clone() }.settle().expect("complete");
+        let many = |training: &Training| training.spec("a", 0, SetFacts { classes: 101, ..set(1010) });
+        assert_eq!((many(&own).optimiser.learning_rate(), many(&own).batch), (0.05, 128));
+        let own = TrainingRecipe { batch: Some(256), learning_rate: None, ..recipe }.settle().expect("complete");
+        assert_eq!((many(&own).batch, many(&own).optimiser), (256, many(&training).optimiser), "the rest stays");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use crate::sources::TrainSet;
 use crate::students::{SetFacts, Training};
 use crate::ui::{Ui, count};
 use anyhow::Result;
-use smalti_data::files::RunLock;
+use smalti_data::files::{self, RunLock};
 use smalti_data::store::ImageStore;
 use smalti_data::tables::soft_labels::{LabelHeader, SoftLabels};
 use smalti_learn::batch::{IMAGENET, Normalise};
@@ -14,7 +14,8 @@ use smalti_learn::engine::Engine;
 use smalti_learn::labels::{LabelKind, Labels, Replay, record};
 use smalti_learn::nets::{Network, Shape, full_name};
 use smalti_learn::teacher::Teacher;
-use smalti_learn::train::step_count;
+use smalti_learn::train::{step_count, views_of};
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 /// A checkpoint, and what it does not say of itself.
@@ -62,7 +63,7 @@ impl TeacherFile {
     /// When the file is no checkpoint, or does not say its network.
     pub fn name(&self) -> Result<String> {
         let said = checkpoint::describe(&self.path)?;
-        Ok(name_of(&self.network_of(&said)?, &said))
+        name_of(self, &self.network_of(&said)?, &said)
     }
 
     /// Its network.
@@ -92,7 +93,7 @@ impl TeacherFile {
         let said = checkpoint::describe(&self.path)?;
         let shown = self.path.display();
         let network = self.network_of(&said)?;
-        let name = name_of(&network, &said);
+        let name = name_of(self, &network, &said)?;
         let own = match &self.classes {
             Some(list) => read_classes(list)?,
             None => said.classes.ok_or_else(|| {
@@ -148,8 +149,13 @@ pub fn names<'a>(each: impl Iterator<Item = &'a String>) -> String {
     each.map(String::as_str).collect::<Vec<_>>().join(" + ")
 }
 
-fn name_of(network: &str, said: &Description) -> String {
-    format!("{network} {}", &said.blake3[..32])
+/// Network and weights; and the list that gives its logits their meaning, where that is no part of the file.
+fn name_of(file: &TeacherFile, network: &str, said: &Description) -> Result<String> {
+    let own = format!("{network} {}", &said.blake3[..32]);
+    Ok(match &file.classes {
+        Some(list) => format!("{own} classes {}", &files::hash(list)?.1[..16]),
+        None => own,
+    })
 }
 
 /// A checkpoint that was opened.
@@ -174,7 +180,15 @@ impl Opened {
 fn read_classes(path: &Path) -> Result<Vec<String>> {
     let text = String::from_utf8(smalti_data::files::read(path)?)
         .map_err(|_| failure(format!("`{}` is not UTF-8 text", path.display()), "write one class name a line"))?;
-    Ok(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect())
+    let classes: Vec<String> = text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect();
+    let mut seen = HashSet::new();
+    match classes.iter().find(|class| !seen.insert(class.as_str())) {
+        Some(twice) => Err(failure(
+            format!("`{}` names the class `{twice}` twice, so that it has two logits", path.display()),
+            "give every class a name of its own; ImageNet's English names repeat some, its synsets do not",
+        )),
+        None => Ok(classes),
+    }
 }
 
 /// The teacher's column of each class of the set.
@@ -295,6 +309,16 @@ fn check_made_for(header: &LabelHeader, set: &TrainSet, dir: &Path) -> Result<()
             "give the set they were made for, or make them again with `smalti relabel`",
         ));
     }
+    if let Some(made) = header.decoding.as_ref().filter(|made| **made != set.profile()) {
+        return Err(failure(
+            format!(
+                "the labels `{}` were made of images decoded as {made}, and here they are decoded as {}",
+                dir.display(),
+                set.profile()
+            ),
+            "give the --orientation and --decode they were made with, or make them again with `smalti relabel`",
+        ));
+    }
     Ok(())
 }
 
@@ -337,12 +361,13 @@ impl Relabel<'_> {
             set: self.set.hash(),
             images: store.len() as u32,
             size: store.size(),
+            decoding: Some(self.set.profile()),
             views: self.training.describe_views(),
             batch: spec.batch,
             steps,
             seed: self.seed,
         };
-        let bar = ui.progress("relabel", &known.name, keep * u64::from(spec.batch), "views");
+        let bar = ui.progress("relabel", &known.name, views_of(store.len(), &spec, keep), "views");
         let labels = record(&known.teacher, store, &spec, (self.out, &header, keep), engine, &|n| bar.add(n))?;
         bar.done();
         ui.say("relabel", format!("{} of {} to {}", count(labels.steps(), "step"), known.name, self.out.display()));

@@ -3,6 +3,7 @@
 mod common;
 
 use common::{arg, images, run};
+use smalti_data::Manifest;
 use std::path::{Path, PathBuf};
 
 const SHORT: [&str; 7] = ["--protocol", "small-soft", "--images-seen", "200", "--batch", "20", "--quiet"];
@@ -136,6 +137,23 @@ fn a_teacher_of_other_classes_and_labels_of_another_set_are_refused_by_name() {
     args.extend(seed);
     run(args, 0);
     refuse(&other, &["--labels", arg(&labels)], &["made for other images"]);
+    refuse(&f.set, &["--labels", arg(&labels), "--orientation", "exif"], &["decoded as pillow-rgb,", "--orientation"]);
+    // The list that names a teacher's logits is part of who it is, and names each class once.
+    std::fs::write(&classes, "disc\ndisc\n").expect("written");
+    refuse(&f.set, &listed, &["names the class `disc` twice"]);
+    let own = Manifest::read(&f.set).expect("finished").classes;
+    let relabel = |out: &str, status| {
+        let out = f.path(out);
+        let mut args = vec!["relabel", arg(&f.set), "--out", arg(&out), "--keep", "0.5"];
+        args.extend(listed);
+        args.extend(SHORT);
+        run(args, status).1
+    };
+    std::fs::write(&classes, own.iter().rev().cloned().collect::<Vec<_>>().join("\n")).expect("written");
+    relabel("listed", 0);
+    std::fs::write(&classes, own.join("\n")).expect("written");
+    let stderr = relabel("listed", 1);
+    assert!(stderr.contains("listed"), "{stderr}");
     refuse_as(("small-soft", "10"), &f.set, &["--labels", arg(&labels)], &["20 a step", "not for 6 images"]);
     let path = labels.join("epoch=0.parquet");
     let mut bytes = std::fs::read(&path).expect("there");

@@ -36,6 +36,9 @@ pub struct LabelHeader {
     pub images: u32,
     /// Side of the images in pixels.
     pub size: u32,
+    /// How the images were decoded: the name of a profile. Labels of earlier versions do not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decoding: Option<String>,
     /// How the views were drawn, in words.
     pub views: String,
     /// Images per step.

@@ -181,6 +181,14 @@ impl Network {
         self.params.iter().map(|p| p.tensor.numel() as u64).sum()
     }
 
+    /// Whether all parameters and running statistics are numbers.
+    pub fn is_finite(&self) -> bool {
+        let params = self.params.iter().map(|param| &param.tensor);
+        params
+            .chain(self.buffers.iter().map(|(_, tensor)| tensor))
+            .all(|tensor| tensor.isfinite().all().int64_value(&[]) == 1)
+    }
+
     /// That every image of `store` has the size, and every label a place, that the network was built for; `stage` names who asks.
     ///
     /// # Errors

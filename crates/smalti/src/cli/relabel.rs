@@ -3,11 +3,13 @@
 use super::{Done, Form, args, print, print_json};
 use crate::report::words::bytes;
 use crate::sources::{TrainSet, budget};
+use crate::students::SetFacts;
 use crate::teachers::{Ready, Relabel, SoftSource};
 use crate::ui::{Ui, count};
 use anyhow::Result;
 use serde::Serialize;
 use smalti_learn::engine::Engine;
+use smalti_learn::train::views_of;
 
 pub(super) const EXAMPLE: &str = "\
 Example: a teacher on all images, its labels for a set, and students that learn from them
@@ -40,7 +42,11 @@ pub(super) fn run(args: &args::Relabel, form: Form, ui: &Ui) -> Result<Done> {
     let written = Written {
         steps: labels.steps(),
         of_steps: labels.header.steps,
-        views: labels.steps() * u64::from(labels.header.batch),
+        views: views_of(
+            store.len(),
+            &training.spec("labels", args.seed, SetFacts::of(&store, set.classes.len())),
+            labels.steps(),
+        ),
         label_bytes: labels.bytes()?,
         image_bytes: set.image_bytes,
         teacher: known.name,

@@ -10,6 +10,7 @@ use crate::sources::{TestSet, TrainSet, budget};
 use crate::students::{SetFacts, Summary, Training, TrainingRecipe, summarise, train_one, warn_of_few_steps};
 use crate::ui::{Ui, count};
 use anyhow::Result;
+use smalti_data::decode::Profile;
 use smalti_data::source::Source;
 use smalti_data::tables::Samples;
 use smalti_learn::checkpoint;
@@ -59,7 +60,18 @@ fn recipe(args: &args::Train) -> TrainingRecipe {
     TrainingRecipe { student: args.student.clone(), learning_rate: args.learning_rate, ..plain }
 }
 
+/// Test images that are decoded in another way than those of the set were: a picture that lies on its side is another picture.
+fn warn_of_decoding(train: &TrainSet, test: Profile, ui: &Ui) {
+    let test = test.name();
+    if let Some(made) = train.decoding().filter(|made| *made != test) {
+        ui.warn(format!(
+            "the set was made of images decoded as {made}, and the test images are decoded as {test}: give the --orientation and --decode of `compress`"
+        ));
+    }
+}
+
 fn open_test(args: &args::Train, train: &TrainSet, ui: &Ui) -> Result<TestSet> {
+    warn_of_decoding(train, args.columns.options().profile, ui);
     match args.split {
         SplitName::Test => TestSet::open(&args.test, &args.columns.options(), train, ui),
         SplitName::Holdout => {

@@ -8,6 +8,7 @@ fn header() -> LabelHeader {
         set: "cc".into(),
         images: 5,
         size: 8,
+        decoding: None,
         views: "constrained".into(),
         batch: 3,
         steps: 4,
