@@ -161,7 +161,7 @@ impl SoftLoss {
 
 /// Stored labels as a training reads them.
 pub struct Replay {
-    labels: SoftLabels,
+    labels: Box<SoftLabels>,
     /// Steps of the training in one pass over the images.
     per_epoch: u64,
     /// Which stored steps an epoch draws, where fewer are stored than are taken.
@@ -192,7 +192,7 @@ impl Replay {
         let schedule = spec.schedule(store.len() as u32);
         let per_epoch = (store.len() as u64).div_ceil(u64::from(spec.batch.max(1)));
         let drawn = (labels.steps() < schedule.steps).then_some((u64::MAX, Vec::new()));
-        Ok(Replay { labels, per_epoch, drawn, seed: spec.seed })
+        Ok(Replay { labels: Box::new(labels), per_epoch, drawn, seed: spec.seed })
     }
 
     /// Bytes of the labels.

@@ -206,7 +206,10 @@ fn check_least(network: &Network, store: &ImageStore, spec: &TrainSpec, engine: 
     let trial = Network::new(&network.name, network.shape, spec.seed, engine)?;
     let size = i64::from(network.shape.size);
     let image = Tensor::zeros([1, 3, size, size], (Kind::Float, engine.device));
-    guard(&spec.stage, || Ok(tch::no_grad(|| drop(trial.forward(&image, Mode::Train)))))
+    guard(&spec.stage, || {
+        tch::no_grad(|| drop(trial.forward(&image, Mode::Train)));
+        Ok(())
+    })
 }
 
 impl TrainSpec {

@@ -134,7 +134,7 @@ fn check_working_folder(dir: &Path) -> Result<()> {
 pub fn check_apart(source: &Path, out: &Path) -> Result<()> {
     match lies_in(source, out) {
         true => Err(failure(
-            format!("the source `{}` lies in the output `{}`", source.display(), out.display()),
+            format!("the source `{}` is the output `{}` or lies in it", source.display(), out.display()),
             "give an --out beside the source",
         )),
         false => check_beside(source, out),

@@ -174,7 +174,8 @@ mod tests {
             let white = decode(&grey(order, 8, &[(PHOTOMETRIC, [0, 0])])).expect("white at 0 is read");
             assert_eq!(white.data[0], 255);
             assert!(decode(&grey(order, 8, &[(FILL_ORDER, [1, 0])])).is_ok(), "the usual order");
-            let cases: [(u16, &[(u16, [u16; 2])], &str); 3] = [
+            type Tag = (u16, [u16; 2]);
+            let cases: [(u16, &[Tag], &str); 3] = [
                 (8, &[(FILL_ORDER, [2, 0])], "FillOrder 2"),
                 (16, &[(PHOTOMETRIC, [0, 0])], "16 bits in which 0 is white"),
                 (8, &[(SAMPLES, [2, 0]), (EXTRA_SAMPLES, [2, 0])], "grey with alpha"),

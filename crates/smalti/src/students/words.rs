@@ -83,7 +83,7 @@ fn describe_optimiser(optimiser: OptimiserSpec) -> String {
         }
         OptimiserSpec::Muon { learning_rate, momentum, weight_decay } => {
             format!(
-                "Muon for the weights between the first and the last layer, momentum {momentum}, in steps as long as AdamW's; AdamW for the rest; learning rate {learning_rate}, weight decay {weight_decay}"
+                "Muon for the weights between the first and the last layer that learn, momentum {momentum}, in steps as long as AdamW's; AdamW for the rest; learning rate {learning_rate}, weight decay {weight_decay}"
             )
         }
     }
