@@ -14,8 +14,11 @@ use std::path::Path;
 /// The file's name in the folder of the set.
 pub const MANIFEST: &str = "manifest.json";
 
-/// The one version of the format this program reads and writes.
-pub const FORMAT_VERSION: u32 = 2;
+/// The version of the format that this program writes.
+pub const FORMAT_VERSION: u32 = 3;
+
+/// The oldest that it reads; before 3 card and recipe had no hashes.
+const OLDEST: u32 = 2;
 
 /// Bytes of one hard label: an int64, as it is stored in Parquet.
 pub const LABEL_BYTES: u64 = 8;
@@ -214,10 +217,13 @@ impl Manifest {
         // The version is looked at first: a later format may well have other fields.
         let value: serde_json::Value = serde_json::from_slice(&bytes).map_err(|e| damaged(e.to_string()))?;
         match value.get("format_version").and_then(serde_json::Value::as_u64) {
-            Some(version) if version == u64::from(FORMAT_VERSION) => {}
+            Some(version) if (u64::from(OLDEST)..=u64::from(FORMAT_VERSION)).contains(&version) => {}
             Some(version) => {
                 return Err(Error::input(
-                    format!("`{}` has format version {version}; this program reads {FORMAT_VERSION}", path.display()),
+                    format!(
+                        "`{}` has format version {version}; this program reads {OLDEST} to {FORMAT_VERSION}",
+                        path.display()
+                    ),
                     "use the version of smalti that wrote it, or compress again",
                 ));
             }
@@ -327,7 +333,11 @@ pub(crate) mod tests {
         assert!(refused().hint().expect("a way out").contains("same command again"));
         let put = |manifest: &Manifest| manifest.write(dir.path()).expect("written");
         put(&Manifest { format_version: FORMAT_VERSION + 1, ..example() });
-        assert!(refused().to_string().contains("format version 3"));
+        assert!(refused().to_string().contains("format version 4"));
+        put(&Manifest { format_version: OLDEST - 1, ..example() });
+        assert!(refused().to_string().contains("format version 1"));
+        put(&Manifest { format_version: OLDEST, ..example() });
+        assert_eq!(Manifest::read(dir.path()).expect("an older one").format_version, OLDEST);
         example().write(dir.path()).expect("written");
         let text = std::fs::read_to_string(dir.path().join(MANIFEST)).expect("there");
         std::fs::write(dir.path().join(MANIFEST), text.replace("\"sample\": 3", "\"sample\": 4")).expect("written");

@@ -88,7 +88,7 @@ impl ImageStore {
                 let what = format!("`{}` of {}", source.path(row), source.location().display());
                 return Err(Error::input(
                     format!("{what} has other bytes than at the scan"),
-                    "the source changes while it is read; run the same command again when it rests",
+                    "restore the image, or run the same command again, which looks anew; for a hold-out, run `compress` again",
                 ));
             }
             decoded(source, row, bytes, (layout.size, fit))

@@ -273,6 +273,7 @@ pub fn record(
         ));
     }
     check(store, spec)?;
+    let header = &as_begun(dir, header);
     let images = store.len() as u32;
     let schedule = spec.schedule(images);
     let mut order = Order::new(spec.seed, images);
@@ -315,6 +316,15 @@ pub fn record(
             "give another folder, or keep as many",
         )),
         false => Ok(labels),
+    }
+}
+
+/// The header of labels that an earlier version began, which does not say how images were decoded: all files of a folder have one header.
+fn as_begun(dir: &Path, header: &LabelHeader) -> LabelHeader {
+    let older = LabelHeader { decoding: None, ..header.clone() };
+    match SoftLabels::open(dir) {
+        Ok(known) if known.header == older => older,
+        _ => header.clone(),
     }
 }
 

@@ -9,7 +9,7 @@
 //! command. What comes after, training and measuring, is in [`crate::students`] and [`crate::bench`].
 
 use crate::recipe::{Recipe, Settings};
-use crate::run::{Run, check_apart};
+use crate::run::{Run, check_apart, check_reach};
 use crate::stages::{self, Evidence, Given};
 use crate::ui::Ui;
 use anyhow::Result;
@@ -66,6 +66,7 @@ pub fn compress(request: &Request, ui: &Ui) -> Result<Outcome> {
     request.recipe.check()?;
     check_apart(request.source, request.out)?;
     let source = Source::open(request.source, &request.options)?;
+    check_reach(&source, request.out)?;
     let run = Run::begin(request.out, request.overwrite)?;
     let samples = stages::scan(&source, &request.recipe, &run, ui)?;
     let settings = stages::settle(request, &samples, &run)?;

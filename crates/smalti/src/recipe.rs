@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use smalti_data::decode::{Detail, Orientation, Profile};
 use smalti_data::mosaic::Layout;
 use smalti_data::write::OutputFormat;
-use smalti_select::{HardEnd, Needs, OnSmallClass};
+use smalti_select::{Choice, HardEnd, Needs, OnSmallClass};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -59,13 +59,17 @@ pub struct Recipe {
 pub struct Settings {
     pub name: String,
     pub ipc: u32,
-    pub preset: String,
+    /// None where nobody named one and a selection was given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preset: Option<String>,
     pub grid: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metric: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hard_end: Option<HardEnd>,
-    pub rule: String,
+    /// None as the preset.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
     pub size: u32,
     pub holdout: f64,
     pub seed: u64,
@@ -185,11 +189,11 @@ impl Recipe {
         Ok(Settings {
             name: self.name.clone().unwrap_or_else(|| name.to_owned()),
             ipc,
-            preset: preset.name.to_owned(),
+            preset: Some(preset.name.to_owned()),
             grid: layout.grid,
             metric: metric.map(str::to_owned),
             hard_end,
-            rule: rule.name(),
+            rule: Some(rule.name()),
             size,
             holdout,
             seed: self.seed.unwrap_or(0),
@@ -211,15 +215,23 @@ impl Settings {
         Layout { grid: self.grid, size: self.size }
     }
 
+    /// The rule that chooses, or that a given selection is held to: class by class where nobody named one.
+    ///
+    /// # Errors
+    /// For a name that is in no list.
+    pub fn choice(&self) -> Result<Choice> {
+        Ok(smalti_select::rule(self.rule.as_deref().unwrap_or("random"))?)
+    }
+
     /// The text of `recipe.toml`.
     pub fn to_toml(&self) -> String {
         let mut head =
-            "# Every setting of `smalti compress`. The same source with `--recipe` and this file gives the same set"
+            "# Every setting of `smalti compress`. The same source with `--recipe` and this file gives the same set.\n"
                 .to_owned();
         for DecidingFile { flag, hash } in &self.files {
-            head.push_str(&format!(",\n# with --{flag} and the file whose BLAKE3 is {hash}"));
+            head.push_str(&format!("# It takes --{flag} too: the file whose BLAKE3 is {hash}.\n"));
         }
-        head + ".\n\n" + &toml::to_string(self).expect("settings are tables of numbers and strings")
+        head + "\n" + &toml::to_string(self).expect("settings are tables of numbers and strings")
     }
 }
 
@@ -260,7 +272,7 @@ mod tests {
         let flags = Recipe { ipc: Some(7), grid: Some(3), ..Recipe::default() };
         let settings = flags.over(file).settle("set", 96).expect("settled");
         assert_eq!((settings.ipc, settings.grid, settings.seed, settings.size), (7, 3, 3, 96));
-        assert_eq!((settings.rule.as_str(), settings.metric.as_deref()), ("easy-first", Some("el2n")));
+        assert_eq!((settings.rule.as_deref(), settings.metric.as_deref()), (Some("easy-first"), Some("el2n")));
         let proxy = settings.proxy.expect("easy-first needs scores");
         assert_eq!(
             (proxy.epochs, proxy.eval_epochs, proxy.size, proxy.network.as_str()),

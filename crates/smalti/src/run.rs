@@ -5,6 +5,7 @@ use crate::pipeline::Overwrite;
 use anyhow::Result;
 use smalti_data::files::{self, LOCK, RunLock};
 use smalti_data::manifest::MANIFEST;
+use smalti_data::source::Source;
 use smalti_data::tables::SUMS;
 use smalti_data::write::{State, clear, state};
 use std::path::{Path, PathBuf};
@@ -141,12 +142,26 @@ pub fn check_apart(source: &Path, out: &Path) -> Result<()> {
     }
 }
 
-/// That the output does not lie in the source.
+/// That no link in a source leads into the output.
+///
+/// # Errors
+/// When one does, or a place of the source cannot be looked at.
+pub fn check_reach(source: &Source, out: &Path) -> Result<()> {
+    match out.exists() && source.reaches_into(out)? {
+        true => Err(failure(
+            format!("images of the source `{}` lie in the output `{}`", source.location().display(), out.display()),
+            "give another --out",
+        )),
+        false => Ok(()),
+    }
+}
+
+/// That the output does not lie among the class folders of the source.
 ///
 /// # Errors
 /// When it does.
 pub fn check_beside(source: &Path, out: &Path) -> Result<()> {
-    match lies_in(out, source) {
+    match lies_in(out, source) && Source::is_of_class_folders(source) {
         true => Err(failure(
             format!(
                 "the output `{}` lies in the source `{}`, whose folders are classes",

@@ -140,9 +140,10 @@ impl TrainSet {
         self.scanned.samples.bad().count()
     }
 
-    /// How its images are decoded: the name of a profile.
-    pub fn profile(&self) -> String {
-        self.scanned.source.profile().name()
+    /// How its images are decoded, where that is a choice: the name of a profile. What `smalti` stored is decoded in one way.
+    pub fn profile(&self) -> Option<String> {
+        let source = &self.scanned.source;
+        source.manifest().is_none().then(|| source.profile().name())
     }
 
     /// How the images were decoded that it was made of, where that is on record: the name of a profile.

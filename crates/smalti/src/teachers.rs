@@ -66,6 +66,14 @@ impl TeacherFile {
         name_of(self, &self.network_of(&said)?, &said)
     }
 
+    /// What earlier versions called it, whatever its list of classes was.
+    ///
+    /// # Errors
+    /// As [`TeacherFile::name`].
+    pub fn older_name(&self) -> Result<String> {
+        TeacherFile { classes: None, ..self.clone() }.name()
+    }
+
     /// Its network.
     ///
     /// # Errors
@@ -309,12 +317,13 @@ fn check_made_for(header: &LabelHeader, set: &TrainSet, dir: &Path) -> Result<()
             "give the set they were made for, or make them again with `smalti relabel`",
         ));
     }
-    if let Some(made) = header.decoding.as_ref().filter(|made| **made != set.profile()) {
+    if let (Some(made), Some(own)) = (&header.decoding, set.profile())
+        && *made != own
+    {
         return Err(failure(
             format!(
-                "the labels `{}` were made of images decoded as {made}, and here they are decoded as {}",
-                dir.display(),
-                set.profile()
+                "the labels `{}` were made of images decoded as {made}, and here they are decoded as {own}",
+                dir.display()
             ),
             "give the --orientation and --decode they were made with, or make them again with `smalti relabel`",
         ));
@@ -361,7 +370,7 @@ impl Relabel<'_> {
             set: self.set.hash(),
             images: store.len() as u32,
             size: store.size(),
-            decoding: Some(self.set.profile()),
+            decoding: self.set.profile(),
             views: self.training.describe_views(),
             batch: spec.batch,
             steps,

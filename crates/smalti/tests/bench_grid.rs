@@ -380,7 +380,7 @@ fn a_name_that_was_left_out_for_a_while_still_means_the_same() {
     let stderr = bench(&row("x", "hard-first", "mine=avg(loss)"), 1);
     assert!(stderr.contains("cells of a row `x` with other settings"), "{stderr}");
     let stderr = bench(&row("y", "easy-first", "mine@eval=avg(loss)"), 1);
-    assert!(stderr.contains("metric mine"), "{stderr}");
+    assert!(stderr.contains("do not go with") && stderr.contains("metric `mine`"), "{stderr}");
     bench(&row("x", "easy-first", "mine=avg(loss)"), 0);
     assert_eq!(cells(&out).len(), 2);
 }

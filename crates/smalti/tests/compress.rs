@@ -101,8 +101,11 @@ fn a_set_says_what_decided_and_not_the_default() {
     let method = Manifest::read(&given).expect("finished").method;
     assert_eq!(method, BTreeMap::from([("selection".to_owned(), format!("made elsewhere, BLAKE3 {hash}"))]));
     let recipe = std::fs::read_to_string(given.join("recipe.toml")).expect("written");
-    assert!(recipe.contains(&format!("# with --selection and the file whose BLAKE3 is {hash}.")), "{recipe}");
-    assert!(!recipe.contains("metric") && !recipe.contains("[proxy]"), "{recipe}");
+    assert!(recipe.contains(&format!("# It takes --selection too: the file whose BLAKE3 is {hash}.")), "{recipe}");
+    assert!(["metric", "preset", "rule", "[proxy]"].iter().all(|claim| !recipe.contains(claim)), "{recipe}");
+    let again = dir.path().join("again/given");
+    run(compress(&source, &again, &["--recipe", arg(&given.join("recipe.toml")), "--selection", arg(&kept)]), 0);
+    assert_eq!(tree(&again), tree(&given));
     let mut args = compress(&source, &named, &more);
     args.extend(["--rule", "random", "--class-map", arg(&map)]);
     let classes = Manifest::read(&given).expect("finished").classes;
@@ -111,7 +114,7 @@ fn a_set_says_what_decided_and_not_the_default() {
     let method = Manifest::read(&named).expect("finished").method;
     assert_eq!(method.keys().map(String::as_str).collect::<Vec<_>>(), ["rule", "selection"]);
     let recipe = std::fs::read_to_string(named.join("recipe.toml")).expect("written");
-    assert!(recipe.contains("# with --class-map and the file whose BLAKE3 is "), "{recipe}");
+    assert!(recipe.contains("# It takes --class-map too: the file whose BLAKE3 is "), "{recipe}");
 }
 
 #[test]
@@ -336,8 +339,31 @@ fn source_and_output_do_not_lie_in_each_other() {
         let (_, stderr) = run(args, 1);
         assert!(stderr.contains("lies in") && stderr.contains("beside the source"), "{stderr}");
     }
+    // A class, or an image, that is a link into the output.
+    for link in ["train/a/of-a-set", "train/a/one.png"] {
+        let mixed = dir.path().join("mixed");
+        let place = mixed.join(link);
+        std::fs::create_dir_all(place.parent().expect("a folder")).expect("created");
+        let there = set.join("train").read_dir().expect("classes").next().expect("a class").expect("an entry").path();
+        let image = there.read_dir().expect("images").next().expect("an image").expect("an entry").path();
+        std::os::unix::fs::symlink(if link.ends_with("png") { &image } else { &there }, &place).expect("linked");
+        let mut args = compress(&mixed, &set, &["--ipc", "1", "--preset", "random", "--grid", "1"]);
+        args.push("--force");
+        let (_, stderr) = run(args, 1);
+        assert!(stderr.contains("lie in the output"), "{stderr}");
+        std::fs::remove_dir_all(&mixed).expect("removed");
+    }
     std::fs::remove_file(&linked).expect("removed");
     assert_eq!(tree(dir.path()), before);
+    // Folders beside Parquet files are none of its classes.
+    let tables = dir.path().join("tables");
+    run(compress(&source, &tables, &["--ipc", "2", "--preset", "random", "--format", "parquet"]), 0);
+    let repository = dir.path().join("repository/data");
+    std::fs::create_dir_all(&repository).expect("created");
+    let table = "train-00000-of-00001.parquet";
+    std::fs::copy(tables.join("data").join(table), repository.join(table)).expect("copied");
+    let (repository, inside) = (dir.path().join("repository"), dir.path().join("repository/small"));
+    run(compress(&repository, &inside, &["--ipc", "1", "--preset", "random"]), 0);
 }
 
 #[test]

@@ -174,6 +174,14 @@ impl super::Listing for Listing {
         });
         Ok(())
     }
+
+    fn places(&self) -> Vec<PathBuf> {
+        let folders = self.folders.iter().map(|folder| self.root.join(&folder.path));
+        // A file that is a link lies elsewhere.
+        let files = (0..self.names.len() as u32).into_par_iter().map(|row| self.root.join(self.below(row)));
+        let links: Vec<PathBuf> = files.filter(|file| file.is_symlink()).collect();
+        folders.chain(links).collect()
+    }
 }
 
 impl Listing {

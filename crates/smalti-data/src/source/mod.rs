@@ -64,6 +64,8 @@ trait Listing: PathList {
     fn class_id(&self, row: u32) -> u32;
     fn split(&self, row: u32) -> Split;
     fn for_each(&self, rows: &[u32], each: Each) -> Result<()>;
+    /// Files and folders that hold the images.
+    fn places(&self) -> Vec<PathBuf>;
 }
 
 impl std::fmt::Debug for Source {
@@ -92,8 +94,8 @@ impl Source {
             return Source::of_set(path, options);
         }
         // Its mosaics would pass for whole pictures.
-        if metadata.is_dir() && write::is_begun(path)? {
-            return Err(manifest::unfinished(path));
+        if let Some(set) = write::begun(path)? {
+            return Err(manifest::unfinished(&set));
         }
         let map = options.class_map.as_deref().map(ClassMap::read).transpose()?;
         let (kind, named, listing) = match packed(path, options)? {
@@ -141,6 +143,28 @@ impl Source {
             manifest: Some(manifest),
             profile,
         })
+    }
+
+    /// Whether `path` is read as folders of classes, so that a new folder in it would be a class, or part of one.
+    pub fn is_of_class_folders(path: &Path) -> bool {
+        let packed =
+            ["parquet", "tar"].iter().any(|ending| files_at(path, ending).is_ok_and(|files| !files.is_empty()));
+        let beside = folder::has_classes(path).unwrap_or(false);
+        path.is_dir() && !manifest::exists(path).unwrap_or(true) && (beside || !packed)
+    }
+
+    /// Whether an image lies in `folder`, links followed: below this source's own path, or where a link in it leads.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when a place cannot be looked at.
+    pub fn reaches_into(&self, folder: &Path) -> Result<bool> {
+        let Ok(folder) = folder.canonicalize() else { return Ok(false) };
+        for place in self.listing.places() {
+            if place.canonicalize().map_err(Error::io("read", &place))?.starts_with(&folder) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// The path that was opened.

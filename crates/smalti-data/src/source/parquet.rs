@@ -119,6 +119,10 @@ impl super::Listing for Listing {
             })
         })
     }
+
+    fn places(&self) -> Vec<PathBuf> {
+        self.tables.iter().map(|table| table.path.clone()).collect()
+    }
 }
 
 impl Listing {

@@ -145,6 +145,10 @@ impl super::Listing for Listing {
         }
         Ok(())
     }
+
+    fn places(&self) -> Vec<PathBuf> {
+        self.shards.iter().map(|shard| shard.path.clone()).collect()
+    }
 }
 
 impl Shard {

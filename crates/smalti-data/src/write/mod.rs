@@ -18,7 +18,7 @@ mod state;
 mod webdataset;
 
 pub use hf_parquet::{ParquetRow, read_rows};
-pub(crate) use state::is_begun;
+pub(crate) use state::begun;
 pub use state::{State, clear, state};
 pub(crate) use webdataset::{INDEX, index};
 

@@ -40,14 +40,18 @@ pub fn state(dir: &Path, run: &Path) -> Result<State> {
     Ok(if marker(run).exists() && !dir.join(MANIFEST).exists() { State::Begun } else { State::Foreign })
 }
 
-/// Whether a folder holds the part of a set that an earlier run wrote, by the working folder beside it.
-pub(crate) fn is_begun(dir: &Path) -> Result<bool> {
-    // `.` and what ends in `..` have no name of their own.
-    let named = if dir.file_name().is_some() { dir.to_owned() } else { fs::canonicalize(dir).unwrap_or_default() };
-    let mut name = named.file_name().unwrap_or_default().to_owned();
-    name.push(".run");
-    let run = named.with_file_name(name);
-    Ok(marker(&run).exists() && state(dir, &run)? == State::Begun)
+/// The set that an earlier run began and did not finish, where `path` is its folder or lies in `train/` or `data/` of it: by the working folder beside it.
+pub(crate) fn begun(path: &Path) -> Result<Option<PathBuf>> {
+    let place = fs::canonicalize(path).map_err(Error::io("read", path))?;
+    for dir in place.ancestors().take(3).filter(|dir| dir.file_name().is_some()) {
+        let mut name = dir.file_name().unwrap_or_default().to_owned();
+        name.push(".run");
+        let run = dir.with_file_name(name);
+        if marker(&run).exists() && dir.is_dir() && state(dir, &run)? == State::Begun {
+            return Ok(Some(dir.to_owned()));
+        }
+    }
+    Ok(None)
 }
 
 /// Takes an empty or begun folder for writing.

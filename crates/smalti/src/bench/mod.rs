@@ -54,7 +54,9 @@ pub fn run(plan: &Plan, out: &Path, machine: Machine, ui: &Ui) -> Result<Vec<Cel
     lab.complete_scores()?;
     let outcome = runner::run(plan, &mut lab, out, ui)?;
     let _alone = alone(out)?;
-    write_results(plan, &outcome.cells, out)?;
+    // As `report` would: with what other recipes have left here.
+    let (all, cells) = reopen(out)?;
+    write_results(&all, &cells, out)?;
     outcome.all_or_error()
 }
 
@@ -152,9 +154,14 @@ fn keep_recipe(recipe: &BenchRecipe, out: &Path) -> Result<()> {
         }
         let has_left = |row: &&RowRecipe| recipe.row.iter().all(|own| own.name() != row.name());
         for row in before.row.iter().filter(has_left).filter(|row| has_left_something(row, out)) {
-            // The report still shows its cells, whatever budgets and seeds the others have by now.
             kept.seeds = kept.seeds.max(row.seeds.unwrap_or(before.seeds));
             kept.row.push(row.clone().at_budget(&before.ipc));
+        }
+        // The report still shows every cell of the students and protocols that the recipe has.
+        let is_left = |ipc: &&u32| !recipe.ipc.contains(ipc) && has_cells_at(**ipc, out);
+        kept.ipc.extend(before.ipc.iter().filter(is_left));
+        if kept.row.len() > recipe.row.len() {
+            goes_together(&kept, out)?;
         }
         // It may be in a person's own words, with comments.
         if kept == before {
@@ -164,12 +171,30 @@ fn keep_recipe(recipe: &BenchRecipe, out: &Path) -> Result<()> {
     Ok(files::write_bytes(&path, kept.to_toml().as_bytes())?)
 }
 
+/// That the rows of a recipe and those that earlier recipes left are one recipe, which the report reads.
+fn goes_together(kept: &BenchRecipe, out: &Path) -> Result<()> {
+    let settled = kept.clone().settle(out).map(drop);
+    settled.map_err(|error| {
+        failure(
+            format!("rows that have left cells in `{}` do not go with those of the recipe: {error}", out.display()),
+            "give the bench another --out, or the new rows and metrics other names",
+        )
+    })
+}
+
 /// Whether a folder holds anything that a row made.
 fn has_left_something(row: &RowRecipe, out: &Path) -> bool {
     let start = format!("{}-ipc", row.name().unwrap_or_default());
     let folders = ["cells", "holdout", "selections", "work/sets"].map(|name| out.join(name));
     let mut files = folders.iter().filter_map(|folder| folder.read_dir().ok()).flatten().flatten();
     files.any(|file| file.file_name().to_string_lossy().starts_with(&start))
+}
+
+/// Whether a folder holds cells of a budget.
+fn has_cells_at(ipc: u32, out: &Path) -> bool {
+    let part = format!("-ipc{ipc}-");
+    let mut files = out.join("cells").read_dir().into_iter().flatten().flatten();
+    files.any(|file| file.file_name().to_string_lossy().contains(&part))
 }
 
 #[cfg(test)]
@@ -184,8 +209,8 @@ mod tests {
         let whole = plan();
         keep_recipe(&whole.recipe, dir.path()).expect("the first");
         let cells = runner::run(&whole, &mut Pretend::default(), dir.path(), &SILENT).expect("done").cells;
-        let fewer = BenchRecipe { seeds: 1, row: whole.recipe.row[..1].to_vec(), ..whole.recipe.clone() };
-        keep_recipe(&fewer, dir.path()).expect("fewer rows and seeds are no contradiction");
+        let fewer = BenchRecipe { seeds: 1, ipc: vec![7], row: whole.recipe.row[..1].to_vec(), ..whole.recipe.clone() };
+        keep_recipe(&fewer, dir.path()).expect("fewer rows and seeds and another budget are no contradiction");
         let (plan, found) = reopen(dir.path()).expect("it opens");
         assert_eq!((found.len(), plan.recipe.seeds), (4, 2));
         assert_eq!(found, cells);

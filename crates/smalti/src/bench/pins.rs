@@ -15,7 +15,7 @@ pub(super) fn pin(out: &Path, name: &str, value: &str) -> Result<()> {
     pin_as(out, name, value, value)
 }
 
-/// As [`pin`]; `older` is what earlier versions wrote for the same thing.
+/// As [`pin`]; `older` is what earlier versions wrote for the same thing, and is replaced.
 pub(super) fn pin_as(out: &Path, name: &str, value: &str, older: &str) -> Result<()> {
     let path = out.join("inputs.json");
     let mut known: BTreeMap<String, String> = match path.exists() {
@@ -24,12 +24,13 @@ pub(super) fn pin_as(out: &Path, name: &str, value: &str, older: &str) -> Result
         false => BTreeMap::new(),
     };
     match known.get(name) {
-        Some(before) if before == value || before == older => Ok(()),
-        Some(before) => Err(failure(
+        Some(before) if before == value => Ok(()),
+        Some(before) if before != older => Err(failure(
             format!("the {name} is {value}, and cells in `{}` were made with {before}", out.display()),
             "give the one they were made with, or another --out",
         )),
-        None => {
+        // Also where it was written in the older form, from now on in full.
+        _ => {
             known.insert(name.to_owned(), value.to_owned());
             let mut text = serde_json::to_string_pretty(&known)?;
             text.push('\n');
@@ -52,8 +53,10 @@ mod tests {
         assert!(error.contains("the teacher is resnet18 02") && error.contains("made with resnet18 01"), "{error}");
         pin(dir.path(), "set", "01").expect("the first");
         pin_as(dir.path(), "set", "01 labels 02", "01").expect("it was written so");
-        let error = pin_as(dir.path(), "set", "03 labels 02", "03").expect_err("another").to_string();
-        assert!(error.contains("made with 01"), "{error}");
+        for (value, older) in [("03 labels 02", "03"), ("01 labels 03", "01")] {
+            let error = pin_as(dir.path(), "set", value, older).expect_err("another").to_string();
+            assert!(error.contains("made with 01 labels 02"), "{error}");
+        }
         std::fs::write(dir.path().join("inputs.json"), "{").expect("written");
         let error = pin(dir.path(), "teacher", "resnet18 01").expect_err("damaged").to_string();
         assert!(error.contains("inputs.json"), "{error}");

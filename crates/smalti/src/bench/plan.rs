@@ -345,7 +345,7 @@ impl BenchRecipe {
         };
         let settled = recipe.settle("check", self.size)?;
         let metric = settled.metric.as_deref().map(|spec| smalti_select::metric(spec, row.hard_end)).transpose()?;
-        let choice = smalti_select::rule(&settled.rule)?;
+        let choice = settled.choice()?;
         let about = match (&row.rule, &row.metric) {
             (None, None) => preset.about.to_owned(),
             _ => describe_choice(&choice, metric.as_ref()),

@@ -2,6 +2,7 @@
 
 use super::cells::{self, Job};
 use super::lab::Torch;
+use super::pins::pin_as;
 use super::plan::{Distilling, Origin, Plan, Row};
 use super::recipe::{BenchRecipe, TeacherRecipe};
 use crate::cache::{self, Cache, Kind};
@@ -181,15 +182,21 @@ impl Torch<'_> {
     /// When one is another, or cannot be read.
     pub(super) fn check_files(&self, distilling: &Distilling) -> Result<()> {
         self.plan.teachers().take(distilling.teachers(self.plan)).try_for_each(|(name, planned)| match planned {
-            PlannedTeacher::File(file) => self.pin(&name, &file.name()?),
+            PlannedTeacher::File(file) => self.pin_file(&name, file),
             PlannedTeacher::Trained(_) => Ok(()),
         })
+    }
+
+    /// That a teacher from a file is the one that earlier cells asked, its list of classes included.
+    fn pin_file(&self, name: &str, file: &TeacherFile) -> Result<()> {
+        let _alone = self.alone("inputs")?;
+        pin_as(self.out, name, &file.name()?, &file.older_name()?)
     }
 
     fn checkpoint(&mut self, name: &str, planned: &PlannedTeacher) -> Result<TeacherFile> {
         match planned {
             PlannedTeacher::File(file) => {
-                self.pin(name, &file.name()?)?;
+                self.pin_file(name, file)?;
                 Ok(file.clone())
             }
             PlannedTeacher::Trained(training) => {

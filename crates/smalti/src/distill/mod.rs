@@ -16,7 +16,7 @@ mod tuning;
 
 use crate::cache;
 use crate::pipeline::Overwrite;
-use crate::run::{Run, check_apart, check_output, working_folder};
+use crate::run::{Run, check_apart, check_output, check_reach, working_folder};
 use crate::sources::{Scanned, train_rows};
 use crate::stages;
 use crate::teachers::{Opened, TeacherFile, names, open_all};
@@ -27,6 +27,7 @@ pub use crops::CropSpec;
 use crops::Picker;
 use list::Distillation;
 use serde::Serialize;
+use smalti_data::decode::Profile;
 use smalti_data::manifest::Manifest;
 use smalti_data::mosaic::{Layout, Plan, PlannedImage, group};
 use smalti_data::scan;
@@ -116,6 +117,7 @@ pub fn distill(request: &Request, ui: &Ui) -> Result<Distilled> {
     check_output(request.out, request.overwrite)?;
     check_apart(request.source, request.out)?;
     let scanned = Scanned::open(request.source, &request.options, ui)?;
+    check_reach(&scanned.source, request.out)?;
     let engine = Engine::start(request.machine)?;
     let ready = Ready::of(order, &scanned, &request.teachers, engine, ui)?;
     // A set that `--force` replaces goes when nothing but the work is left to fail.
@@ -173,7 +175,7 @@ impl Ready {
             size,
             seed: order.seed,
             teacher: names(teachers.iter().map(|teacher| &teacher.name)),
-            source: cache::key(&(cache::train_hash(&scanned.samples), classes, scanned.source.profile().name())),
+            source: images_of(scanned),
             precision: engine.precision_name().to_owned(),
             gpu: engine.gpu(),
             tuned: order.method.tuned(&order.tuning, size)?,
@@ -219,6 +221,15 @@ fn pictures(
             let picker = Picker { spec: *crops, teacher: &teachers[0], seed, engine };
             picker.finish(settings.ipc, scanned, &Staging::of(run), ui)
         }
+    }
+}
+
+/// The hash of the training images with their classes, and how they are decoded where that was chosen.
+fn images_of(scanned: &Scanned) -> String {
+    let (images, classes) = (cache::train_hash(&scanned.samples), scanned.source.classes());
+    match scanned.source.profile() {
+        profile if profile == Profile::default() => cache::key(&(images, classes)),
+        profile => cache::key(&(images, classes, profile.name())),
     }
 }
 

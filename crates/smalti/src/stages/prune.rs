@@ -26,7 +26,7 @@ pub fn prune(
     let selection = match given {
         Given::Selection(path) => choose_given(path, samples, settings)?,
         Given::Nothing | Given::Scores(_) => {
-            let rule = smalti_select::rule(&settings.rule)?;
+            let rule = settings.choice()?;
             let budget = Budget::new(settings.ipc, &settings.layout(), settings.on_small_class)?;
             smalti_select::select(&candidates, evidence.view(), &rule, &budget, settings.seed)?
         }
@@ -36,8 +36,8 @@ pub fn prune(
     let kept = selection.rows.iter().filter(|row| row.verdict.is_kept()).count() as u64;
     let how = match (given, &settings.metric) {
         (Given::Selection(_), _) => "as given".to_owned(),
-        (_, Some(metric)) => format!("{} by {metric}", settings.rule),
-        (_, None) => settings.rule.clone(),
+        (_, Some(metric)) => format!("{} by {metric}", settings.choice()?.name()),
+        (_, None) => settings.choice()?.name(),
     };
     ui.say("prune", format!("{how}: kept {} of {}", thousands(kept), thousands(candidates.len() as u64)));
     Ok(selection)
@@ -54,7 +54,7 @@ pub(super) fn choose_given(path: &Path, samples: &Samples, settings: &Settings) 
         true => id_list::read(path, samples)?,
         false => Selection::read(path, |row| usable(row).map(|sample| sample.class_id))?,
     };
-    let balance = smalti_select::rule(&settings.rule)?.balance;
+    let balance = settings.choice()?.balance;
     let budget = Budget::new(settings.ipc, &settings.layout(), settings.on_small_class)?;
     Ok(smalti_select::from_given(read, &Candidates::of(samples), balance, &budget)?)
 }

@@ -86,7 +86,7 @@ pub fn score(
         (Given::Scores(_) | Given::Nothing, _) => {}
     }
     let metric = metric.map(|spec| smalti_select::metric(spec, settings.hard_end)).transpose()?;
-    let choice = smalti_select::rule(&settings.rule)?;
+    let choice = settings.choice()?;
     let trace = run.table("trace");
     let seeds = proxy.seeds_for(settings.seed);
     let job = ProxyJob {

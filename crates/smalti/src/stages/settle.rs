@@ -29,14 +29,14 @@ pub fn settle(request: &Request, samples: &Samples, run: &Run) -> Result<Setting
     let name = request.out.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let mut settings = request.recipe.settle(&name, typical_side(samples))?;
     given_elsewhere(request, &mut settings)?;
-    let rule = smalti_select::rule(&settings.rule)?;
+    let rule = settings.choice()?;
     let needs = rule.rule.needs;
     if matches!(request.given, Given::Scores(_)) && needs != Needs::Scores {
         let what = match needs.features() {
             true => {
-                format!("--scores is not enough for the rule `{}`, which compares features of proxies", settings.rule)
+                format!("--scores is not enough for the rule `{}`, which compares features of proxies", rule.name())
             }
-            false => format!("--scores has no use for the rule `{}`", settings.rule),
+            false => format!("--scores has no use for the rule `{}`", rule.name()),
         };
         return Err(usage(what, "leave it out, or choose --rule easy-first"));
     }
@@ -96,8 +96,15 @@ fn given_elsewhere(request: &Request, settings: &mut Settings) -> Result<()> {
     if let Given::Selection(_) = &request.given {
         // No score is asked and no proxy trained, and a preset or rule that nobody named chose nothing.
         (settings.metric, settings.hard_end, settings.proxy) = (None, None, None);
-        let named = [("preset", request.recipe.preset.is_some()), ("rule", request.recipe.rule.is_some())];
-        settings.method.retain(|name, _| named.iter().any(|(known, is_named)| *known == name.as_str() && *is_named));
+        let named = |name: &str| match name {
+            "preset" => request.recipe.preset.is_some(),
+            "rule" => request.recipe.rule.is_some(),
+            _ => false,
+        };
+        settings.method.retain(|name, _| named(name));
+        settings.preset = settings.preset.take().filter(|_| named("preset"));
+        // A preset brings its rule.
+        settings.rule = settings.rule.take().filter(|_| named("preset") || named("rule"));
     }
     if let Some(file) = &of_choice {
         settings.method.insert(file.flag.to_owned(), format!("made elsewhere, BLAKE3 {}", file.hash));
