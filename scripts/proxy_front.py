@@ -11,6 +11,7 @@ import itertools
 import json
 import statistics
 import sys
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -27,8 +28,9 @@ def scores(folder):
 
 
 def classes(folder):
-    table = parquet.read_table(folder / "work/samples.parquet")
-    return dict(zip(table["sample"].to_pylist(), table["class_id"].to_pylist()))
+    """Class of each training row: those of the source come first."""
+    source = folder / tomllib.loads((folder / "recipe.toml").read_text())["source"]
+    return dict(enumerate(parquet.read_table(source / "train.parquet", columns=["label"])["label"].to_pylist()))
 
 
 def ranks(values):

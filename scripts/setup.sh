@@ -56,7 +56,9 @@ case "$python" in
 esac
 
 key=$(cat scripts/requirements-lean.txt scripts/requirements-full.txt <(echo "$python $(uname -m)") | sha256sum | cut -c1-16)
-cache=${SMALTI_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/smalti}
+cache=${SMALTI_CACHE:-off}
+# `off` is a cache without proxies and images; the environment has to lie somewhere.
+[ "$cache" != off ] || cache=${XDG_CACHE_HOME:-$HOME/.cache}/smalti
 home=$cache/venv-$key
 mkdir -p "$cache"
 

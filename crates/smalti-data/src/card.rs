@@ -96,15 +96,21 @@ fn per_class(manifest: &Manifest) -> String {
 fn summary(manifest: &Manifest) -> String {
     let (source, grid) = (manifest.source.images, manifest.grid);
     let (tiles, origin) = match (distilled_by(manifest), grid) {
-        (None, 1) => (", each a whole image of the source".to_owned(), format!("They were chosen from {source}")),
+        (None, 1) => (
+            ", each a whole image of the source".to_owned(),
+            format!("They were chosen from the training part of {source}"),
+        ),
         (None, n) => (
             format!(", each a mosaic of {n} x {n} whole images of one class"),
-            format!("They were chosen from {source}"),
+            format!("They were chosen from the training part of {source}"),
         ),
-        (Some(method), 1) => (String::new(), format!("They were made by {method} from a trained network and {source}")),
+        (Some(method), 1) => (
+            String::new(),
+            format!("They were made by {method} from a trained network and the training part of {source}"),
+        ),
         (Some(method), n) => (
             format!(", each of {n} x {n} tiles"),
-            format!("They were made by {method} from a trained network and {source}"),
+            format!("They were made by {method} from a trained network and the training part of {source}"),
         ),
     };
     format!(
@@ -239,7 +245,8 @@ mod tests {
             let method = std::collections::BTreeMap::from([("distill".to_owned(), "rded".to_owned())]);
             let card = render(&Manifest { grid, method, ..example() }, None, None);
             assert!(
-                card.contains("made by rded from a trained network and") && card.contains("may show them"),
+                card.contains("made by rded from a trained network and the training part of")
+                    && card.contains("may show them"),
                 "{card}"
             );
             assert!(!card.contains("whole") && !card.contains("chosen") && !card.contains("prune, combine"), "{card}");

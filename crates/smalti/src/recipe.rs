@@ -59,7 +59,7 @@ pub struct Recipe {
 pub struct Settings {
     pub name: String,
     pub ipc: u32,
-    /// None where nobody named one and a selection was given.
+    /// None where nobody named one, and a rule, a metric or a selection was given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub preset: Option<String>,
     pub grid: u32,
@@ -67,7 +67,7 @@ pub struct Settings {
     pub metric: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hard_end: Option<HardEnd>,
-    /// None as the preset.
+    /// None where nobody named one or a preset, and a selection was given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rule: Option<String>,
     pub size: u32,
@@ -180,8 +180,11 @@ impl Recipe {
         }
         let metric = metric.filter(|_| needs.scores());
         let hard_end = self.hard_end.filter(|_| needs.scores());
+        // The default is not meant by somebody who names a rule or a metric.
+        let is_meant = self.preset.is_some() || self.rule.is_none() && self.metric.is_none();
+        let named = is_meant.then(|| preset.name.to_owned());
         let method = [
-            ("preset", Some(preset.name.to_owned())),
+            ("preset", named.clone()),
             ("rule", Some(rule.name())),
             ("metric", metric.map(str::to_owned)),
             (HARD_END, hard_end.map(|end| if end == HardEnd::High { "high" } else { "low" }.to_owned())),
@@ -189,7 +192,7 @@ impl Recipe {
         Ok(Settings {
             name: self.name.clone().unwrap_or_else(|| name.to_owned()),
             ipc,
-            preset: Some(preset.name.to_owned()),
+            preset: named,
             grid: layout.grid,
             metric: metric.map(str::to_owned),
             hard_end,

@@ -150,3 +150,17 @@ fn a_folder_with_tables_of_somebody_else_stays_as_it_is() {
     assert!(stderr.contains("results.csv` was not written by a bench") && stderr.contains("hint: "), "{stderr}");
     assert_eq!(tree(&out).into_iter().collect::<Vec<_>>(), [("results.csv".to_owned(), b"mine".to_vec())]);
 }
+
+#[test]
+fn images_that_are_not_there_are_said_before_a_folder_appears() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let (recipe, out) = (write_recipe(dir.path(), "seeds = 1", ""), dir.path().join("out"));
+    let (_, stderr) = run(["bench", arg(&recipe), "--out", arg(&out)], 1);
+    assert!(stderr.contains("there is no `") && stderr.contains("images`, where the recipe expects"), "{stderr}");
+    assert!(!out.exists());
+    let source = images(dir.path(), 4);
+    let inside = source.join("train/out");
+    let (_, stderr) = run(["bench", arg(&recipe), "--out", arg(&inside)], 1);
+    assert!(stderr.contains("lies in the source"), "{stderr}");
+    assert!(!inside.exists());
+}

@@ -25,6 +25,7 @@ fn a_rule_that_compares_features_and_a_metric_of_ones_own_are_repeated_by_the_sa
     for words in ["facility-location-easy:0.75", "mine=avg(loss)", "| hard end of the metric | high |"] {
         assert!(card.contains(words), "{words} is missing from:\n{card}");
     }
+    assert!(!card.contains("ccs-mosaic"), "nobody named a preset:\n{card}");
     let first = tree(&out);
 
     let again = dir.path().join("again/set");

@@ -6,7 +6,7 @@ use crate::bench::making::Making;
 use crate::bench::plan::{ALL, Plan};
 use crate::bench::recipe::BenchRecipe;
 use crate::bench::{self, results};
-use crate::error::usage;
+use crate::error::{failure, usage};
 use crate::report::table::terminal;
 use crate::report::words::{bytes, seconds, thousands};
 use crate::run::check_beside;
@@ -40,7 +40,7 @@ pub(super) fn run(args: &args::Bench, form: Form, ui: &Ui) -> Result<Done> {
     bench::check_output(&out)?;
     let threads = share(args.jobs, args.machine.threads)?;
     let plan = recipe.clone().settle(from)?;
-    [&plan.source, &plan.test].into_iter().try_for_each(|images| check_beside(images, &out))?;
+    [&plan.source, &plan.test].into_iter().try_for_each(|images| check_images(images, &out))?;
     std::fs::create_dir_all(&out).map_err(smalti_data::Error::io("create the folder", &out))?;
     let plan = recipe.moved(from, &out).settle(&out)?;
     let helpers = Helpers::start(args, &out, threads)?;
@@ -52,6 +52,17 @@ pub(super) fn run(args: &args::Bench, form: Form, ui: &Ui) -> Result<Done> {
     }
     ui.say("report", out.join("report.html").display().to_string());
     Ok(Done::All)
+}
+
+/// That images are where the recipe says, and the output is not among them. Without them a folder of finished cells still makes its tables.
+fn check_images(images: &Path, out: &Path) -> Result<()> {
+    match images.exists() || out.join("recipe.toml").exists() {
+        true => check_beside(images, out),
+        false => Err(failure(
+            format!("there is no `{}`, where the recipe expects images", images.display()),
+            "put them there, or give your own as `source` and `test` in the recipe: paths start at its folder",
+        )),
+    }
 }
 
 /// Threads of each of several processes; 0 are all cores.

@@ -16,7 +16,7 @@ use smalti_data::source::SourceOptions;
 use smalti_data::tables::Split;
 
 pub(super) const EXAMPLE: &str = "\
-Example: ten images per class, each a mosaic of four easy ones
+Example: ten images per class, each a mosaic of four
   smalti compress photos --ipc 10 --out photos-ipc10
 
 A recipe holds the same settings in TOML:
