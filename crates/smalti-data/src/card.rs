@@ -94,33 +94,23 @@ fn per_class(manifest: &Manifest) -> String {
 }
 
 fn summary(manifest: &Manifest) -> String {
-    let (source, grid) = (manifest.source.images, manifest.grid);
-    let (tiles, origin) = match (distilled_by(manifest), grid) {
-        (None, 1) => (
-            ", each a whole image of the source".to_owned(),
-            format!("They were chosen from the training part of {source}"),
-        ),
-        (None, n) => (
-            format!(", each a mosaic of {n} x {n} whole images of one class"),
-            format!("They were chosen from the training part of {source}"),
-        ),
-        (Some(method), 1) => (
-            String::new(),
-            format!("They were made by {method} from a trained network and the training part of {source}"),
-        ),
-        (Some(method), n) => (
-            format!(", each of {n} x {n} tiles"),
-            format!("They were made by {method} from a trained network and the training part of {source}"),
-        ),
+    let by = distilled_by(manifest);
+    let tiles = match (&by, manifest.grid) {
+        (None, 1) => ", each a whole image of the source".to_owned(),
+        (None, n) => format!(", each a mosaic of {n} x {n} whole images of one class"),
+        (Some(_), 1) => String::new(),
+        (Some(_), n) => format!(", each of {n} x {n} tiles"),
     };
+    let made = by.map_or("chosen from".to_owned(), |method| format!("made by {method} from a trained network and"));
     format!(
-        "# {name}\n\n{images} images of {size} x {size} px, {each} in {classes} classes{tiles}. {origin} \
-         labelled images and are stored as {stored}. Labels are hard: one class per image, and nothing else is needed to train.\n",
+        "# {name}\n\n{images} images of {size} x {size} px, {each} in {classes} classes{tiles}. They were {made} the training \
+         part of {source} labelled images and are stored as {stored}. Labels are hard: one class per image, and nothing else is needed to train.\n",
         name = one_line(&manifest.name),
         images = manifest.images.len(),
         size = manifest.size,
         each = per_class(manifest),
         classes = manifest.classes.len(),
+        source = manifest.source.images,
         stored = manifest.image_format.describe(),
     )
 }
