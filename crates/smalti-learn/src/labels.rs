@@ -190,7 +190,7 @@ impl Replay {
         }
         labels.check()?;
         let schedule = spec.schedule(store.len() as u32);
-        let per_epoch = (store.len() as u64).div_ceil(u64::from(spec.batch.max(1)));
+        let per_epoch = schedule.steps_of_epoch();
         let drawn = (labels.steps() < schedule.steps).then_some((u64::MAX, Vec::new()));
         Ok(Replay { labels: Box::new(labels), per_epoch, drawn, seed: spec.seed })
     }
