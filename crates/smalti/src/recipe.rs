@@ -10,7 +10,6 @@ use smalti_data::decode::{Detail, Orientation, Profile};
 use smalti_data::mosaic::Layout;
 use smalti_data::write::OutputFormat;
 use smalti_select::{Choice, HardEnd, Needs, OnSmallClass};
-use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Settings of `compress` as far as they were given: by flags, or by a recipe file.
@@ -81,9 +80,6 @@ pub struct Settings {
     pub licence: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub proxy: Option<ProxySettings>,
-    /// What made the choice, in words: for manifest and card.
-    #[serde(skip)]
-    pub method: BTreeMap<String, String>,
     /// Files that decide beside these settings.
     #[serde(skip)]
     pub files: Vec<DecidingFile>,
@@ -97,9 +93,6 @@ pub struct DecidingFile {
     /// BLAKE3 of its contents, in hexadecimal.
     pub hash: String,
 }
-
-/// What a method's map calls the end of a metric that is none of ours.
-const HARD_END: &str = "hard end of the metric";
 
 /// Largest side of stored images unless told otherwise: the benchmark's.
 const LARGEST_DEFAULT_SIZE: u32 = 224;
@@ -182,17 +175,10 @@ impl Recipe {
         let hard_end = self.hard_end.filter(|_| needs.scores());
         // The default is not meant by somebody who names a rule or a metric.
         let is_meant = self.preset.is_some() || self.rule.is_none() && self.metric.is_none();
-        let named = is_meant.then(|| preset.name.to_owned());
-        let method = [
-            ("preset", named.clone()),
-            ("rule", Some(rule.name())),
-            ("metric", metric.map(str::to_owned)),
-            (HARD_END, hard_end.map(|end| if end == HardEnd::High { "high" } else { "low" }.to_owned())),
-        ];
         Ok(Settings {
             name: self.name.clone().unwrap_or_else(|| name.to_owned()),
             ipc,
-            preset: named,
+            preset: is_meant.then(|| preset.name.to_owned()),
             grid: layout.grid,
             metric: metric.map(str::to_owned),
             hard_end,
@@ -206,7 +192,6 @@ impl Recipe {
             on_small_class: self.on_small_class.unwrap_or(OnSmallClass::Refuse),
             licence: self.licence.clone(),
             proxy: if needs != Needs::Nothing { Some(self.proxy.settle(size)?) } else { None },
-            method: method.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect(),
             files: Vec::new(),
         })
     }

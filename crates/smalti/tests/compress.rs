@@ -112,7 +112,7 @@ fn a_set_says_what_decided_and_not_the_default() {
     std::fs::write(&map, classes.join("\n")).expect("written");
     run(args, 0);
     let method = Manifest::read(&named).expect("finished").method;
-    assert_eq!(method.keys().map(String::as_str).collect::<Vec<_>>(), ["rule", "selection"]);
+    assert_eq!(method.keys().map(String::as_str).collect::<Vec<_>>(), ["class-map", "rule", "selection"]);
     let recipe = std::fs::read_to_string(named.join("recipe.toml")).expect("written");
     assert!(recipe.contains("# It takes --class-map too: the file whose BLAKE3 is "), "{recipe}");
 }

@@ -96,18 +96,10 @@ fn given_elsewhere(request: &Request, settings: &mut Settings) -> Result<()> {
     if let Given::Selection(_) = &request.given {
         // No score is asked and no proxy trained, and a preset or rule that nobody named chose nothing.
         (settings.metric, settings.hard_end, settings.proxy) = (None, None, None);
-        let named = |name: &str| match name {
-            "preset" => request.recipe.preset.is_some(),
-            "rule" => request.recipe.rule.is_some(),
-            _ => false,
-        };
-        settings.method.retain(|name, _| named(name));
-        settings.preset = settings.preset.take().filter(|_| named("preset"));
+        let (preset, rule) = (request.recipe.preset.is_some(), request.recipe.rule.is_some());
+        settings.preset = settings.preset.take().filter(|_| preset);
         // A preset brings its rule.
-        settings.rule = settings.rule.take().filter(|_| named("preset") || named("rule"));
-    }
-    if let Some(file) = &of_choice {
-        settings.method.insert(file.flag.to_owned(), format!("made elsewhere, BLAKE3 {}", file.hash));
+        settings.rule = settings.rule.take().filter(|_| preset || rule);
     }
     let map = request.options.class_map.as_deref().map(|path| file("class-map", path)).transpose()?;
     settings.files.extend(of_choice.into_iter().chain(map));

@@ -10,6 +10,8 @@ use smalti_data::mosaic::Plan;
 use smalti_data::source::Source;
 use smalti_data::tables::{Sample, Samples};
 use smalti_data::write::{SetSpec, source_hash, write_set};
+use smalti_select::HardEnd;
+use std::collections::BTreeMap;
 
 /// Writes and verifies the set.
 ///
@@ -31,7 +33,7 @@ pub fn write(
         layout: settings.layout(),
         seed: settings.seed,
         format: settings.format,
-        method: settings.method.clone(),
+        method: method(settings),
         skipped: skipped(samples),
         source_kind: source.kind().to_owned(),
         source_images: samples.rows.len() as u64,
@@ -41,6 +43,19 @@ pub fn write(
         notes: None,
     };
     write_as(source, samples, plan, &spec, run, ui)
+}
+
+/// What made the choice, in words.
+fn method(settings: &Settings) -> BTreeMap<String, String> {
+    let end = settings.hard_end.map(|end| if end == HardEnd::High { "high" } else { "low" }.to_owned());
+    let said = [
+        ("preset", settings.preset.clone()),
+        ("rule", settings.rule.clone()),
+        ("metric", settings.metric.clone()),
+        ("hard end of the metric", end),
+    ];
+    let files = settings.files.iter().map(|file| (file.flag, Some(format!("made elsewhere, BLAKE3 {}", file.hash))));
+    said.into_iter().chain(files).filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
 }
 
 /// Source images that could not be used.
