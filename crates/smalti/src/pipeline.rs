@@ -9,7 +9,7 @@
 //! command. What comes after, training and measuring, is in [`crate::students`] and [`crate::bench`].
 
 use crate::recipe::{Recipe, Settings};
-use crate::run::{Run, check_apart, check_reach};
+use crate::run::{Run, check_apart};
 use crate::stages::{self, Evidence, Given};
 use crate::ui::Ui;
 use anyhow::Result;
@@ -64,9 +64,8 @@ pub struct Outcome {
 /// call goes on where it stopped.
 pub fn compress(request: &Request, ui: &Ui) -> Result<Outcome> {
     request.recipe.check()?;
-    check_apart(request.source, request.out)?;
     let source = Source::open(request.source, &request.options)?;
-    check_reach(&source, request.out)?;
+    check_apart(&source, request.out)?;
     let run = Run::begin(request.out, request.overwrite)?;
     let samples = stages::scan(&source, &request.recipe, &run, ui)?;
     let settings = stages::settle(request, &samples, &run)?;

@@ -128,31 +128,17 @@ fn check_working_folder(dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// That source and output do not lie in each other: what is written there would be images of the source, or replace them.
-///
-/// # Errors
-/// When one is the other or lies in it.
-pub fn check_apart(source: &Path, out: &Path) -> Result<()> {
-    match lies_in(source, out) {
-        true => Err(failure(
-            format!("the source `{}` is the output `{}` or lies in it", source.display(), out.display()),
-            "give an --out beside the source",
-        )),
-        false => check_beside(source, out),
-    }
-}
-
-/// That no link in a source leads into the output.
+/// That source and output do not lie in each other, links followed: what is written there would be images of the source, or replace them.
 ///
 /// # Errors
 /// When one does, or a place of the source cannot be looked at.
-pub fn check_reach(source: &Source, out: &Path) -> Result<()> {
+pub fn check_apart(source: &Source, out: &Path) -> Result<()> {
     match out.exists() && source.reaches_into(out)? {
         true => Err(failure(
-            format!("images of the source `{}` lie in the output `{}`", source.location().display(), out.display()),
-            "give another --out",
+            format!("an image of the source `{}` lies in the output `{}`", source.location().display(), out.display()),
+            "give an --out beside the source",
         )),
-        false => Ok(()),
+        false => check_beside(source.location(), out),
     }
 }
 

@@ -350,7 +350,7 @@ fn source_and_output_do_not_lie_in_each_other() {
         let mut args = compress(&mixed, &set, &["--ipc", "1", "--preset", "random", "--grid", "1"]);
         args.push("--force");
         let (_, stderr) = run(args, 1);
-        assert!(stderr.contains("lie in the output"), "{stderr}");
+        assert!(stderr.contains("lies in the output"), "{stderr}");
         std::fs::remove_dir_all(&mixed).expect("removed");
     }
     std::fs::remove_file(&linked).expect("removed");

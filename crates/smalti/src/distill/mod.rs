@@ -16,7 +16,7 @@ mod tuning;
 
 use crate::cache;
 use crate::pipeline::Overwrite;
-use crate::run::{Run, check_apart, check_output, check_reach, working_folder};
+use crate::run::{Run, check_apart, check_output, working_folder};
 use crate::sources::{Scanned, train_rows};
 use crate::stages;
 use crate::teachers::{Opened, TeacherFile, names, open_all};
@@ -115,9 +115,8 @@ pub fn distill(request: &Request, ui: &Ui) -> Result<Distilled> {
     order.method.check(&order.tuning, order.ipc)?;
     order.method.check_teachers(request.teachers.len())?;
     check_output(request.out, request.overwrite)?;
-    check_apart(request.source, request.out)?;
     let scanned = Scanned::open(request.source, &request.options, ui)?;
-    check_reach(&scanned.source, request.out)?;
+    check_apart(&scanned.source, request.out)?;
     let engine = Engine::start(request.machine)?;
     let ready = Ready::of(order, &scanned, &request.teachers, engine, ui)?;
     // A set that `--force` replaces goes when nothing but the work is left to fail.
