@@ -162,8 +162,14 @@ fn loading(manifest: &Manifest) -> String {
         );
     }
     if manifest.format.has_webdataset() {
-        text.push_str(
-            "\n```python\nimport webdataset as wds\n\ntrain = wds.WebDataset(\"path/to/this/folder/data/train-000000.tar\", \
+        // Webdataset's own notation for several files.
+        let shards = match manifest.webdataset.len() {
+            0 | 1 => "000000".to_owned(),
+            several => format!("{{000000..{:06}}}", several - 1),
+        };
+        let _ = write!(
+            text,
+            "\n```python\nimport webdataset as wds\n\ntrain = wds.WebDataset(\"path/to/this/folder/data/train-{shards}.tar\", \
              shardshuffle=False).decode(\"pil\").to_tuple(\"jpg;png\", \"cls\", \"json\")\n```\n\nLine i of \
              `class_to_idx.txt` is class i. Samples lie in a seeded random order; `_info.json` is timm's index.\n",
         );

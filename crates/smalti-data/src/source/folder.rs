@@ -4,12 +4,12 @@
 //! whole path, files sorted inside each. One level above the classes may name splits, and then only splits. Hidden folders are no classes.
 
 use super::names::Names;
-use super::{Each, MAX_IMAGE_BYTES, row_number, split_word};
+use super::{Each, MAX_IMAGE_BYTES, has_ending, row_number, split_word, together};
 use crate::error::{Error, Result};
 use crate::manifest::Manifest;
 use crate::tables::{PathList, Split};
 use rayon::prelude::*;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::Read;
@@ -20,11 +20,17 @@ use std::path::{Path, PathBuf};
 /// File name endings of images, in any case: torchvision's list.
 pub const EXTENSIONS: [&str; 9] = [".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp"];
 
+/// Endings of pictures that torchvision passes over as well; of these a person is told.
+const PASSED_OVER: [&str; 7] = ["avif", "gif", "heic", "heif", "jfif", "jp2", "jxl"];
+
 /// All images of a folder.
+#[derive(Default)]
 pub(super) struct Listing {
     root: PathBuf,
     folders: Vec<Folder>,
     names: Names,
+    /// How many pictures of other endings lie among them.
+    passed_over: BTreeMap<String, usize>,
 }
 
 /// One folder that holds images.
@@ -37,15 +43,16 @@ struct Folder {
     first: u32,
 }
 
-/// Lists an image folder; returns its class names and its images.
-pub(super) fn list(root: &Path) -> Result<(Vec<String>, Listing)> {
+/// Lists an image folder; returns its class names, its images, and what to know of them.
+pub(super) fn list(root: &Path) -> Result<(Vec<String>, Listing, Vec<String>)> {
     let top = subfolders(root)?;
     let splits: Option<Vec<(OsString, Split)>> = top
         .iter()
         .map(|name| split_of(name).map(|split| (name.clone(), split)))
         .collect::<Option<Vec<_>>>()
         .filter(|splits| !splits.is_empty());
-    let mut listing = Listing { root: root.to_owned(), folders: Vec::new(), names: Names::default() };
+    let mut listing = Listing { root: root.to_owned(), ..Listing::default() };
+    let mut notes = Vec::new();
     let classes = match splits {
         None => {
             if top.is_empty() {
@@ -58,6 +65,7 @@ pub(super) fn list(root: &Path) -> Result<(Vec<String>, Listing)> {
         Some(mut splits) => {
             // Training images come first, whatever the names of the splits.
             splits.sort_by_key(|(_, split)| *split);
+            notes.extend(together(splits.iter().map(|(name, split)| (name.to_string_lossy().into_owned(), *split))));
             let mut all: Vec<(&OsString, Vec<OsString>)> = Vec::new();
             for (name, _) in &splits {
                 let classes = subfolders(&root.join(name))?;
@@ -73,7 +81,8 @@ pub(super) fn list(root: &Path) -> Result<(Vec<String>, Listing)> {
             all.swap_remove(0).1
         }
     };
-    Ok((as_text(root, &classes)?, listing))
+    notes.extend(listing.told());
+    Ok((as_text(root, &classes)?, listing, notes))
 }
 
 /// The names of class folders as text, which must tell them apart.
@@ -130,9 +139,19 @@ pub(super) fn has_classes(root: &Path) -> Result<bool> {
     Ok(subfolders(root)?.iter().any(|name| name != "data"))
 }
 
+/// Whether a folder in it, but for `data`, holds images itself.
+pub(super) fn has_images(root: &Path) -> Result<bool> {
+    for name in subfolders(root)?.iter().filter(|name| *name != "data") {
+        if entries(&root.join(name))?.1.iter().any(|file| is_image(file)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// The images of a compressed set, in the manifest's order.
 pub(super) fn of_manifest(root: &Path, manifest: &Manifest) -> Listing {
-    let mut listing = Listing { root: root.to_owned(), folders: Vec::new(), names: Names::default() };
+    let mut listing = Listing { root: root.to_owned(), ..Listing::default() };
     // A manifest of 2^32 images does not fit in memory.
     for (first, image) in (0..).zip(&manifest.images) {
         let (folder, name) = image.file.rsplit_once('/').unwrap_or(("", &image.file));
@@ -195,13 +214,31 @@ impl Listing {
         &self.folders[after - 1]
     }
 
+    /// A note on the pictures that were passed over.
+    fn told(&self) -> Option<String> {
+        let counts: Vec<String> = self.passed_over.iter().map(|(ending, count)| format!("{count} .{ending}")).collect();
+        (!counts.is_empty()).then(|| {
+            let read = EXTENSIONS.join(" ");
+            format!("pictures were passed over, {}: convert them to one of {read}", counts.join(", "))
+        })
+    }
+
     /// Adds the images of all classes below `split_path`. A class without an image is an error, as in torchvision.
     fn add_split(&mut self, split_path: &Path, classes: &[OsString], split: Split) -> Result<()> {
         let mut empty = Vec::new();
         for (class_id, class) in (0..).zip(classes) {
             let before = self.names.len();
             let mut found = Vec::new();
-            walk(&self.root, &split_path.join(class), &mut Vec::new(), &mut found)?;
+            walk(&self.root, &split_path.join(class), &mut Vec::new(), &mut |path, files| {
+                for ending in files.iter().filter_map(|name| passed_over(name)) {
+                    *self.passed_over.entry(ending).or_default() += 1;
+                }
+                files.retain(|name| is_image(name));
+                files.sort();
+                if !files.is_empty() {
+                    found.push((path.to_owned(), std::mem::take(files)));
+                }
+            })?;
             // As Python sorts the walk: by the whole path as text, not part by part.
             found.sort_by(|a, b| a.0.as_os_str().cmp(b.0.as_os_str()));
             for (path, names) in found {
@@ -231,10 +268,20 @@ fn shortened(names: &[String]) -> String {
 }
 
 fn no_classes(folder: &Path) -> Error {
-    Error::input(
-        format!("`{}` has no class folder in it", folder.display()),
-        format!("put the images of each class into a folder with its name: {}/<class>/<image>.jpg", folder.display()),
-    )
+    let files = entries(folder).map_or(Vec::new(), |(_, files)| files);
+    let ends = |name: &OsString| ["parquet", "arrow", "tar"].iter().any(|ending| has_ending(Path::new(name), ending));
+    let hint = match files.iter().find(|name| ends(name)) {
+        Some(file) => format!(
+            "`{}` in it would be read from a folder of such files alone, each with its split in its name (train-0.parquet); an Arrow file becomes Parquet by \
+             `to_parquet` of Hugging Face `datasets`",
+            file.display()
+        ),
+        None => format!(
+            "put the images of each class into a folder with its name: {}/<class>/<image>.jpg",
+            folder.display()
+        ),
+    };
+    Error::input(format!("`{}` has no class folder in it", folder.display()), hint)
 }
 
 /// Checks that all splits have the classes of the first one.
@@ -281,13 +328,13 @@ fn entries(folder: &Path) -> Result<(Vec<OsString>, Vec<OsString>)> {
     Ok((folders, files))
 }
 
-/// Collects the images below `root/path`, folder by folder. `above` holds the folders on the way here: a link back to one of them is a
+/// Hands over the names of the files below `root/path`, folder by folder. `above` holds the folders on the way here: a link back to one of them is a
 /// loop and is not entered.
 fn walk(
     root: &Path,
     path: &Path,
     above: &mut Vec<(u64, u64)>,
-    found: &mut Vec<(PathBuf, Vec<OsString>)>,
+    each: &mut dyn FnMut(&Path, &mut Vec<OsString>),
 ) -> Result<()> {
     let folder = root.join(path);
     let metadata = fs::metadata(&folder).map_err(Error::io("read", &folder))?;
@@ -296,15 +343,17 @@ fn walk(
         return Ok(());
     }
     let (folders, mut files) = entries(&folder)?;
-    files.retain(|name| is_image(name));
-    files.sort();
-    if !files.is_empty() {
-        found.push((path.to_owned(), files));
-    }
+    each(path, &mut files);
     above.push(identity);
-    folders.iter().try_for_each(|name| walk(root, &path.join(name), above, found))?;
+    folders.iter().try_for_each(|name| walk(root, &path.join(name), above, each))?;
     above.pop();
     Ok(())
+}
+
+/// The ending of a picture that is not read.
+fn passed_over(name: &OsStr) -> Option<String> {
+    let ending = Path::new(name).extension()?.to_str()?.to_ascii_lowercase();
+    PASSED_OVER.contains(&ending.as_str()).then_some(ending)
 }
 
 fn is_image(name: &OsStr) -> bool {

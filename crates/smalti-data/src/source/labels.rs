@@ -170,7 +170,7 @@ fn out_of_range(place: Place, value: i64, classes: i64, named: bool) -> Error {
     match named {
         true => Error::input(
             format!("{what}, but there are {classes} classes (0 to {})", classes - 1),
-            "a label of -1 marks images without one, as in some test files: give the labelled file alone",
+            "a label of -1 marks images without one, as in some test files: give the labelled file alone, or a folder of labelled files",
         ),
         false => Error::input(format!("{what}; class numbers go from 0 to {}", classes - 1), "name the label column"),
     }

@@ -23,6 +23,7 @@ use crate::pixels::Rgb;
 use crate::tables::{PathList, Paths, Split};
 use crate::write;
 use class_map::{ClassMap, Named};
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -35,7 +36,7 @@ const MAX_IMAGE_BYTES: u64 = 1 << 30;
 pub struct SourceOptions {
     /// Column of the images in Parquet, ending of the images in tar files (`jpg`); found when not given.
     pub image_column: Option<String>,
-    /// Column of the labels in Parquet; found when not given.
+    /// Column of the labels in Parquet, key of the labels in the `.json` of tar files; found when not given.
     pub label_column: Option<String>,
     /// A file that fixes names and order of the classes; see `docs/formats.md` for its forms.
     pub class_map: Option<PathBuf>,
@@ -53,6 +54,7 @@ pub struct Source {
     order: Option<Vec<u32>>,
     manifest: Option<Manifest>,
     profile: Profile,
+    notes: Vec<String>,
 }
 
 /// What takes one image: its row, and its encoded bytes or why there are none.
@@ -98,12 +100,9 @@ impl Source {
             return Err(manifest::unfinished(&set));
         }
         let map = options.class_map.as_deref().map(ClassMap::read).transpose()?;
-        let (kind, named, listing) = match packed(path, options)? {
+        let Found { kind, named, listing, notes } = match packed(path, options)? {
             Some(found) => found,
-            None if metadata.is_dir() => {
-                let (classes, listing) = folder::list(path)?;
-                ("folder", Named::Names(classes), Arc::new(listing) as Arc<dyn Listing>)
-            }
+            None if metadata.is_dir() => folder_of(path, options)?,
             None => {
                 let what = format!("`{}` is neither a folder nor a Parquet or tar file", path.display());
                 let hint = "give a folder with one folder of images per class, a .parquet or a .tar file; unpack other archives first";
@@ -115,7 +114,7 @@ impl Source {
             None => (named.into_names(), None),
         };
         let location = path.to_owned();
-        Ok(Source { location, kind, classes, listing, order, manifest: None, profile: options.profile })
+        Ok(Source { location, kind, classes, listing, order, manifest: None, profile: options.profile, notes })
     }
 
     /// A compressed set: the manifest says what belongs to it, and in which order. A class map can only confirm it.
@@ -142,6 +141,7 @@ impl Source {
             order: None,
             manifest: Some(manifest),
             profile,
+            notes: Vec::new(),
         })
     }
 
@@ -175,6 +175,11 @@ impl Source {
     /// `folder`, `parquet` or `webdataset`.
     pub fn kind(&self) -> &'static str {
         self.kind
+    }
+
+    /// What a person should know of how it was read: what was passed over, what was put together.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     /// How its images become pixels.
@@ -279,8 +284,22 @@ impl Source {
     }
 }
 
-/// What is found in Parquet or tar files: the kind of source, its classes, its images.
-type Found = (&'static str, Named, Arc<dyn Listing>);
+/// What is found: the kind of source, its classes, its images, and what to know of them.
+struct Found {
+    kind: &'static str,
+    named: Named,
+    listing: Arc<dyn Listing>,
+    notes: Vec<String>,
+}
+
+/// Opens a folder of class folders.
+fn folder_of(path: &Path, options: &SourceOptions) -> Result<Found> {
+    let (classes, listing, mut notes) = folder::list(path)?;
+    if options.image_column.is_some() || options.label_column.is_some() {
+        notes.push(format!("`{}` is read as folders of classes: names of columns have no use there", path.display()));
+    }
+    Ok(Found { kind: "folder", named: Named::Names(classes), listing: Arc::new(listing), notes })
+}
 
 /// Opens a Parquet or tar file, or those in a folder; none where there are none.
 fn packed(path: &Path, options: &SourceOptions) -> Result<Option<Found>> {
@@ -288,18 +307,25 @@ fn packed(path: &Path, options: &SourceOptions) -> Result<Option<Found>> {
     let archives = files_at(path, "tar")?;
     // An archive that somebody keeps beside the folders of the classes is not meant.
     let beside = path.is_dir() && folder::has_classes(path)?;
-    let found: Found = match (tables.is_empty(), archives.is_empty() || beside) {
+    let found = match (tables.is_empty(), archives.is_empty() || beside) {
         (false, _) => {
             let (named, listing) = parquet::list(&tables, options)?;
-            ("parquet", named, Arc::new(listing))
+            let mut notes: Vec<String> =
+                together(tables.iter().filter_map(|path| split_in(path))).into_iter().collect();
+            if path.is_dir() && folder::has_images(path)? {
+                let read = format!("the Parquet files of `{}` are read, and its folders are not", path.display());
+                notes.push(format!("{read}; move either away if the other is meant"));
+            }
+            Found { kind: "parquet", named, listing: Arc::new(listing), notes }
         }
         (true, false) => {
             let (named, listing) = tar::list(&archives, options)?;
-            ("webdataset", named, Arc::new(listing))
+            let notes = together(archives.iter().filter_map(|path| split_in(path))).into_iter().collect();
+            Found { kind: "webdataset", named, listing: Arc::new(listing), notes }
         }
         (true, true) => return Ok(None),
     };
-    match found.2.len() {
+    match found.listing.len() {
         0 => Err(Error::input(format!("`{}` has no image", path.display()), "give a file with labelled images in it")),
         _ => Ok(Some(found)),
     }
@@ -337,13 +363,7 @@ fn files_in(folder: &Path, ending: &str) -> Result<Vec<PathBuf>> {
 
 /// The split of each file, from the words in its name; all training where no file names one.
 fn splits_of(paths: &[PathBuf]) -> Result<Vec<Split>> {
-    let named: Vec<Option<Split>> = paths
-        .iter()
-        .map(|path| {
-            let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-            stem.split(|c: char| !c.is_alphabetic()).find_map(split_word)
-        })
-        .collect();
+    let named: Vec<Option<Split>> = paths.iter().map(|path| split_in(path).map(|(_, split)| split)).collect();
     match (named.iter().position(Option::is_some), named.iter().position(Option::is_none)) {
         (Some(with), Some(without)) => Err(Error::input(
             format!("`{}` names its split, but `{}` does not", paths[with].display(), paths[without].display()),
@@ -351,6 +371,22 @@ fn splits_of(paths: &[PathBuf]) -> Result<Vec<Split>> {
         )),
         _ => Ok(named.into_iter().map(|split| split.unwrap_or(Split::Train)).collect()),
     }
+}
+
+/// The first word in the name of a file that names a split, and the split.
+fn split_in(path: &Path) -> Option<(String, Split)> {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    stem.split(|c: char| !c.is_alphabetic()).find_map(|word| Some((word.to_owned(), split_word(word)?)))
+}
+
+/// A note where several words name a test part: they are measured on together.
+fn together(splits: impl IntoIterator<Item = (String, Split)>) -> Option<String> {
+    let tests = splits.into_iter().filter(|(_, split)| *split == Split::Test);
+    let words: BTreeSet<String> = tests.map(|(word, _)| format!("`{word}`")).collect();
+    (words.len() > 1).then(|| {
+        let all: Vec<String> = words.into_iter().collect();
+        format!("its test part is {} together; name one of them alone to measure on that", all.join(" and "))
+    })
 }
 
 /// The split that a word names, as Hugging Face `datasets` reads them. All that only measures is [`Split::Test`].

@@ -1,8 +1,8 @@
 //! Tar files: samples as `webdataset` reads them, or one folder of images per class inside.
 //!
 //! A sample is a run of members with one key, the path up to the first dot of the file name; what follows the dot is the suffix. The image
-//! is the member with an image's ending, the label a `.cls` member (a number, or text) or the `label` of a `.json` member. Where no
-//! member is a label, every image is a sample of its own, and the folder that holds it is its class (timm's rule). Listing reads headers
+//! is the member with an image's ending, the label a `.cls` member (a number, or text) or the `label` of a `.json` member, or the key of it
+//! that is asked for. Where no member is a label, every image is a sample of its own, and the folder that holds it is its class (timm's rule). Listing reads headers
 //! and labels alone; names longer than a header and sizes are bounded before anything is allocated.
 
 use super::class_map::{ClassMap, Named};
@@ -53,6 +53,21 @@ struct Row {
     split: Split,
 }
 
+/// What a person has said of the members.
+#[derive(Clone, Copy, Default)]
+struct Wanted<'a> {
+    /// The ending of the images.
+    ending: Option<&'a str>,
+    /// The key of the label in `.json` members; `.cls` members are passed over then.
+    key: Option<&'a str>,
+}
+
+impl Wanted<'_> {
+    fn of(options: &SourceOptions) -> Wanted<'_> {
+        Wanted { ending: options.image_column.as_deref(), key: options.label_column.as_deref() }
+    }
+}
+
 /// A plain file in an archive.
 struct Member {
     name: String,
@@ -67,7 +82,7 @@ pub(super) fn list(paths: &[PathBuf], options: &SourceOptions) -> Result<(Named,
     let mut labels = Labels::default();
     for (path, split) in paths.iter().zip(splits) {
         labels.expect(class_names(path)?, path)?;
-        listing.add(path, split, options.image_column.as_deref(), &mut labels)?;
+        listing.add(path, split, Wanted::of(options), &mut labels)?;
     }
     let mut class_ids: Vec<u32> = listing.rows.iter().map(|row| row.class_id).collect();
     let named = labels.finish(&mut class_ids);
@@ -79,7 +94,7 @@ pub(super) fn list(paths: &[PathBuf], options: &SourceOptions) -> Result<(Named,
 pub(super) fn of_manifest(root: &Path, manifest: &Manifest) -> Result<Listing> {
     let mut listing = Listing { shards: Vec::new(), rows: Vec::new(), names: Names::default() };
     for file in &manifest.webdataset {
-        listing.add(&root.join(&file.file), Split::Train, None, &mut Labels::default())?;
+        listing.add(&root.join(&file.file), Split::Train, Wanted::default(), &mut Labels::default())?;
     }
     let differs = || {
         let what = format!("the tar files of `{}` do not hold the images of its manifest", root.display());
@@ -169,7 +184,7 @@ impl Shard {
 
 impl Listing {
     /// Reads headers and labels of one more archive.
-    fn add(&mut self, path: &Path, split: Split, ending: Option<&str>, labels: &mut Labels) -> Result<()> {
+    fn add(&mut self, path: &Path, split: Split, wanted: Wanted, labels: &mut Labels) -> Result<()> {
         let file = File::open(path).map_err(Error::io("read", path))?;
         let bytes = file.metadata().map_err(Error::io("read", path))?.len();
         let shard = row_number(self.shards.len(), path)?;
@@ -193,11 +208,11 @@ impl Listing {
             for sample in groups(&members) {
                 let key = key_of(&sample[0]).unwrap_or_default();
                 let place = Place::Sample(path, key);
-                let image = image_of(sample, ending, place)?;
-                if image.is_none() && !has_label(sample, &file) {
+                let image = image_of(sample, wanted.ending, place)?;
+                if image.is_none() && !has_label(sample, &file, wanted.key) {
                     continue;
                 }
-                let class_id = label_of(sample, &file, labels, place)?;
+                let class_id = label_of(sample, &file, wanted.key, labels, place)?;
                 push(image, image.map_or(key, |image| image.name.as_str()), class_id, split)?;
             }
             self.shards.push(Shard { path: path.to_owned(), bytes });
@@ -321,32 +336,35 @@ fn image_of<'a>(sample: &'a [Member], ending: Option<&str>, place: Place) -> Res
     }
 }
 
-/// The label of a sample: what `.cls` holds, else a known key of `.json`.
-fn label_of(sample: &[Member], file: &File, labels: &mut Labels, place: Place) -> Result<u32> {
-    if let Some(text) = content(sample, file, "cls") {
+/// The label of a sample: the key of `.json` that is asked for; else what `.cls` holds, else a known key of `.json`.
+fn label_of(sample: &[Member], file: &File, key: Option<&str>, labels: &mut Labels, place: Place) -> Result<u32> {
+    if let (None, Some(text)) = (key, content(sample, file, "cls")) {
         let text = text.trim();
         return match text.parse() {
             Ok(number) => labels.number(number, place),
-            Err(_) if text.is_empty() => Err(unlabelled(place)),
+            Err(_) if text.is_empty() => Err(unlabelled(place, key)),
             Err(_) => labels.text(text, place),
         };
     }
-    match json_label(sample, file) {
+    match json_label(sample, file, key) {
         Some(serde_json::Value::String(text)) => labels.text(&text, place),
         Some(value) => labels.number(value.as_i64().unwrap_or(-1), place),
-        None => Err(unlabelled(place)),
+        None => Err(unlabelled(place, key)),
     }
 }
 
 /// Whether a sample is labelled, with or without an image: what has a label is counted.
-fn has_label(sample: &[Member], file: &File) -> bool {
-    with_suffix(sample, "cls").is_some() || json_label(sample, file).is_some()
+fn has_label(sample: &[Member], file: &File, key: Option<&str>) -> bool {
+    key.is_none() && with_suffix(sample, "cls").is_some() || json_label(sample, file, key).is_some()
 }
 
 /// The label in a `.json` member: text, or a whole number.
-fn json_label(sample: &[Member], file: &File) -> Option<serde_json::Value> {
+fn json_label(sample: &[Member], file: &File, key: Option<&str>) -> Option<serde_json::Value> {
     let json: serde_json::Value = serde_json::from_str(&content(sample, file, "json")?).ok()?;
-    let label = JSON_LABELS.iter().find_map(|key| json.get(key))?;
+    let label = match key {
+        Some(key) => json.get(key)?,
+        None => JSON_LABELS.iter().find_map(|key| json.get(key))?,
+    };
     (label.is_string() || label.is_i64()).then(|| label.clone())
 }
 
@@ -363,11 +381,17 @@ fn content(sample: &[Member], file: &File, wanted: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-fn unlabelled(place: Place) -> Error {
-    Error::input(
-        format!("{place} has no label"),
-        "give every sample a .cls member with its class number, or a `label` in its .json member",
-    )
+fn unlabelled(place: Place, key: Option<&str>) -> Error {
+    match key {
+        Some(key) => Error::input(
+            format!("{place} has no label `{key}` in its .json member"),
+            "name another key with --label-column, or leave it out to read .cls members",
+        ),
+        None => Error::input(
+            format!("{place} has no label"),
+            "give every sample a .cls member with its class number, or a `label` in its .json member",
+        ),
+    }
 }
 
 #[cfg(test)]

@@ -7,12 +7,18 @@ use super::{ContentHash, Reasons, Samples, Selected, Selection, Split, Status, V
 use crate::error::{Error, Result};
 use crate::files;
 use std::collections::{HashMap, HashSet};
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
-/// Whether a file is such a list, by its name.
+/// Whether a file is such a list: any that does not begin as Parquet does.
 pub fn is_list(path: &Path) -> bool {
-    path.extension().is_some_and(|ending| ["txt", "csv", "list"].iter().any(|known| ending.eq_ignore_ascii_case(known)))
+    let mut start = [0; PARQUET.len()];
+    File::open(path).is_ok_and(|mut file| file.read_exact(&mut start).is_err() || start != *PARQUET)
 }
+
+/// The first bytes of a Parquet file.
+const PARQUET: &[u8; 4] = b"PAR1";
 
 /// Writes the paths of the kept images, class by class, best first.
 ///
@@ -53,7 +59,10 @@ pub fn read(path: &Path, samples: &Samples) -> Result<Selection> {
     for (number, line) in lines {
         let wrong = |how: &str| {
             let what = format!("line {number} of `{}`, `{}`, {how}", path.display(), line.trim());
-            Error::input(what, "name training images of this source: path, content hash or row, as in samples.parquet")
+            Error::input(
+                what,
+                "name training images of this source, one a line without a header: path, content hash or row, as in samples.parquet",
+            )
         };
         let row = known.row(line.trim()).map_err(wrong)?;
         let sample = &samples.rows[row as usize];
@@ -186,7 +195,12 @@ mod tests {
         assert_eq!(std::fs::read_to_string(&path).expect("text"), format!("{:032x}\na/x.png\nb/x.png\n", 3));
         let again = read(&path, &samples()).expect("all there");
         assert_eq!((again.kept_of(0), again.kept_of(1)), (selection.kept_of(0), selection.kept_of(1)));
-        assert!(is_list(&path) && !is_list(Path::new("x.parquet")));
+        assert!(is_list(&path) && !is_list(&dir.path().join("not there")));
+        let tables = ["kept", "kept.txt"].map(|name| dir.path().join(name));
+        for table in &tables {
+            selection.write(table).expect("written");
+            assert!(!is_list(table), "whatever its name, a table is none");
+        }
     }
 
     #[test]

@@ -37,6 +37,27 @@ fn classes_are_sorted_as_text_and_files_as_torchvision_walks() {
 }
 
 #[test]
+fn what_a_person_should_know_of_a_folder_is_noted() {
+    let notes = |files: &[&str], options: &SourceOptions| {
+        Source::open(folder(files).path(), options).expect("opened").notes().join("\n")
+    };
+    let none = SourceOptions::default();
+    assert_eq!(notes(&["train/cat/1.png", "val/cat/2.png", "train/cat/notes.txt"], &none), "");
+    let found =
+        notes(&["train/cat/1.png", "train/cat/2.HEIC", "val/cat/3.png", "test/cat/4.png", "test/cat/5.gif"], &none);
+    assert!(found.contains("`test` and `val` together") && found.contains("passed over, 1 .gif, 1 .heic:"), "{found}");
+    let named = SourceOptions { label_column: Some("coarse_label".into()), ..SourceOptions::default() };
+    assert!(notes(&["cat/1.png"], &named).contains("names of columns have no use"));
+}
+
+#[test]
+fn packed_files_one_folder_too_deep_are_named() {
+    let dir = folder(&["train/0000.parquet", "test/0000.parquet"]);
+    let (message, hint) = refused(dir.path());
+    assert!(message.contains("no class folder") && hint.contains("`0000.parquet`"), "{message} {hint}");
+}
+
+#[test]
 fn split_levels_are_told_by_their_names() {
     let dir = folder(&["val/cat/1.png", "val/dog/2.png", "train/dog/3.png", "train/cat/4.png", "readme.txt", ".git/x"]);
     let source = open(dir.path());

@@ -132,6 +132,21 @@ fn what_is_wrong_is_named() {
 }
 
 #[test]
+fn the_key_of_the_label_can_be_named() {
+    let (_dir, path) = folder();
+    let image = png(1);
+    let json = br#"{"label": 3, "coarse_label": 1}"#;
+    pack(&path, &[("a.png", &image), ("a.cls", b"2"), ("a.json", json)]);
+    let by = |key: Option<&str>| {
+        let options = SourceOptions { label_column: key.map(str::to_owned), ..SourceOptions::default() };
+        Source::open(&path, &options).map(|source| source.class_id(0))
+    };
+    assert_eq!((by(None).expect("by .cls"), by(Some("coarse_label")).expect("by its key")), (2, 1));
+    let error = by(Some("fine")).expect_err("no such key").to_string();
+    assert!(error.contains("no label `fine` in its .json"), "{error}");
+}
+
+#[test]
 fn samples_without_an_image_and_cut_archives_are_bad_rows() {
     let (_dir, path) = folder();
     let image = png(1);
