@@ -53,13 +53,15 @@ impl Error {
             Error::Data(error) => error.hint(),
             Error::Input { hint, .. } => Some(hint),
             Error::Torch { cause, .. } if cause.contains("memory") => {
-                Some("give it a smaller --batch, or a smaller --size")
+                Some("give it a smaller --batch (`batch` in a recipe, --block of `distill`), or a smaller --size")
             }
             Error::Torch { cause, .. } if cause.contains("one value per channel") => {
                 Some("choose a --batch that does not leave a single image over, or --images-seen")
             }
             Error::Torch { .. } => None,
-            Error::Diverged { .. } => Some("lower --learning-rate"),
+            Error::Diverged { .. } => {
+                Some("lower --learning-rate, or `learning-rate` under [training], [proxy] or [teacher] of a recipe")
+            }
         }
     }
 }

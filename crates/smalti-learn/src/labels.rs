@@ -251,7 +251,7 @@ fn seen_of(step: &LabelledStep, header: &LabelHeader) -> Seen {
 /// `progress` is called with the number of images of each step.
 ///
 /// # Errors
-/// [`Error::Diverged`] for a logit that 16 bits cannot hold; [`Error::Input`] when the folder holds other or more labels, and for views that
+/// [`Error::Input`] for a logit that is no number or that 16 bits cannot hold, when the folder holds other or more labels, and for views that
 /// are distorted or grow; what the store and the writing returned.
 pub fn record(
     teacher: &Teacher,
@@ -362,8 +362,12 @@ fn say(
     let said = teacher.says(&images, &spec.normalise).contiguous().to_device(tch::Device::Cpu);
     let mut logits = vec![0f32; said.numel()];
     said.copy_data(&mut logits, said.numel());
-    if let Some(&logit) = logits.iter().find(|logit| !logit.is_finite()) {
-        return Err(Error::Diverged { stage: spec.stage.clone(), step: step.number, loss: f64::from(logit) });
+    if let Some(logit) = logits.iter().find(|logit| !f16::from_f32(**logit).is_finite()) {
+        let what = format!(
+            "the teacher says {logit} of an image in step {} of {}, and labels are stored in 16 bits",
+            step.number, spec.stage
+        );
+        return Err(Error::input(what, "train the teacher again with a lower --learning-rate, or name another"));
     }
     let partner = |place: usize| sight.mixed.as_ref().map_or(place as u32, |mixed| mixed.partner[place]);
     let row = |(place, (item, view)): (usize, (&Item, &View))| LabelRow {

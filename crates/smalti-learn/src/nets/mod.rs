@@ -124,6 +124,14 @@ impl Network {
         Ok(Network { name: full_name(name), shape, params, buffers, body, noise, taps, kind: engine.kind })
     }
 
+    /// That there is a network `name` for images of `size` px.
+    ///
+    /// # Errors
+    /// As [`Network::new`].
+    pub fn check(name: &str, size: u32, engine: &Engine) -> Result<()> {
+        Network::new(name, Shape { classes: 2, size }, 0, engine).map(drop)
+    }
+
     /// Whether dropout and stochastic depth leave anything out in training; they do until told otherwise.
     pub fn set_noise(&self, strength: NoiseStrength) {
         self.noise.set(strength);
