@@ -34,6 +34,15 @@ pub fn usage(what: impl Into<String>, hint: impl Into<String>) -> anyhow::Error 
     Failure { what: what.into(), hint: hint.into(), usage: Usage::Wrong }.into()
 }
 
+/// A library's error about what the call named: a name in none of its lists, a number out of range.
+pub fn of_call(error: impl Into<anyhow::Error>) -> anyhow::Error {
+    let error = error.into();
+    match hint_of(&error) {
+        Some(hint) => usage(error.to_string(), hint),
+        None => error,
+    }
+}
+
 /// The error for a name that is in none of our lists: the near ones first, then all.
 pub fn unknown<'a>(kind: &str, name: &str, known: impl IntoIterator<Item = &'a str>) -> anyhow::Error {
     let known: Vec<&str> = known.into_iter().collect();
@@ -83,6 +92,13 @@ mod tests {
         assert_eq!(error.to_string(), "there is no preset `pac`");
         assert_eq!(hint_of(&error).as_deref(), Some("did you mean `pca`? known: random, pca, el2n-easy"));
         assert_eq!(exit_status(&error), 2);
+    }
+
+    #[test]
+    fn a_name_that_a_library_does_not_know_is_a_wrong_call() {
+        let error = of_call(smalti_select::rule("nope").expect_err("no rule"));
+        assert_eq!(exit_status(&error), 2);
+        assert!(error.to_string().contains("`nope`") && hint_of(&error).expect("a hint").contains("easy-first"));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Recipes: the settings of `compress` as TOML. What a person gives is partial; what a run saves is complete.
 
-use crate::error::{failure, near, unknown, usage};
+use crate::error::{failure, near, of_call, unknown, usage};
 use crate::presets::{DEFAULT, preset};
 use crate::proxies::{ProxyRecipe, ProxySettings};
 use anyhow::{Context, Result};
@@ -80,18 +80,27 @@ pub struct Settings {
     pub licence: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub proxy: Option<ProxySettings>,
-    /// Files that decide beside these settings.
+    /// Flags that decide beside these settings.
     #[serde(skip)]
-    pub files: Vec<DecidingFile>,
+    pub beside: Vec<Beside>,
 }
 
-/// A file from elsewhere that decides what a set holds.
+/// A flag that decides what a set holds and is no setting, since it is about the source or about a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DecidingFile {
-    /// The flag that names it.
+pub struct Beside {
+    /// Its name.
     pub flag: &'static str,
-    /// BLAKE3 of its contents, in hexadecimal.
-    pub hash: String,
+    /// What it was given.
+    pub value: Given,
+}
+
+/// What such a flag is given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Given {
+    /// A name.
+    Name(String),
+    /// A file: BLAKE3 of its contents, in hexadecimal.
+    File(String),
 }
 
 /// Largest side of stored images unless told otherwise: the benchmark's.
@@ -108,8 +117,12 @@ impl Recipe {
         parse(&text).with_context(|| format!("in the recipe `{}`", path.display()))
     }
 
-    /// These settings, and those of `below` where none is given here.
+    /// These settings, and those of `below` where none is given here. A preset brings its own grid, metric and rule: those of `below` do not hold under it.
     pub fn over(self, below: Recipe) -> Recipe {
+        let below = match self.preset {
+            Some(_) => Recipe { grid: None, metric: None, hard_end: None, rule: None, ..below },
+            None => below,
+        };
         Recipe {
             name: self.name.or(below.name),
             ipc: self.ipc.or(below.ipc),
@@ -150,7 +163,7 @@ impl Recipe {
     /// For names that are in no list and numbers out of range, with the flag that mends it.
     pub fn settle(&self, name: &str, typical_side: u32) -> Result<Settings> {
         let preset = preset(self.preset.as_deref().unwrap_or(DEFAULT))?;
-        let rule = smalti_select::rule(self.rule.as_deref().unwrap_or(preset.rule))?;
+        let rule = smalti_select::rule(self.rule.as_deref().unwrap_or(preset.rule)).map_err(of_call)?;
         let needs = rule.rule.needs;
         let metric = self.metric.as_deref().or(preset.metric);
         if needs.scores() && metric.is_none() {
@@ -159,11 +172,18 @@ impl Recipe {
                 "add --metric el2n; `smalti methods` lists them",
             ));
         }
+        let ignored = [("metric", self.metric.is_some()), ("hard-end", self.hard_end.is_some())];
+        if let (false, Some((key, _))) = (needs.scores(), ignored.iter().find(|(_, given)| *given)) {
+            return Err(usage(
+                format!("`{key}` means nothing to the rule `{}`, which reads no scores", rule.name()),
+                format!("leave {key} out, or choose a rule that reads scores, such as `easy-first`"),
+            ));
+        }
         let Some(ipc) = self.ipc.filter(|&ipc| ipc > 0) else {
             return Err(usage("how many images per class?", "add --ipc 10, or `ipc = 10` to the recipe"));
         };
         let size = self.size.unwrap_or_else(|| typical_side.clamp(1, LARGEST_DEFAULT_SIZE));
-        let layout = Layout::new(self.grid.unwrap_or(preset.grid), size)?;
+        let layout = Layout::new(self.grid.unwrap_or(preset.grid), size).map_err(of_call)?;
         let holdout = self.holdout.unwrap_or(0.0);
         if !(0.0..1.0).contains(&holdout) {
             return Err(usage(
@@ -192,7 +212,7 @@ impl Recipe {
             on_small_class: self.on_small_class.unwrap_or(OnSmallClass::Refuse),
             licence: self.licence.clone(),
             proxy: if needs != Needs::Nothing { Some(self.proxy.settle(size)?) } else { None },
-            files: Vec::new(),
+            beside: Vec::new(),
         })
     }
 }
@@ -216,8 +236,11 @@ impl Settings {
         let mut head =
             "# Every setting of `smalti compress`. The same source with `--recipe` and this file gives the same set.\n"
                 .to_owned();
-        for DecidingFile { flag, hash } in &self.files {
-            head.push_str(&format!("# It takes --{flag} too: the file whose BLAKE3 is {hash}.\n"));
+        for Beside { flag, value } in &self.beside {
+            head.push_str(&match value {
+                Given::Name(name) => format!("# It takes --{flag} too: {name:?}\n"),
+                Given::File(hash) => format!("# It takes --{flag} too: the file whose BLAKE3 is {hash}.\n"),
+            });
         }
         head + "\n" + &toml::to_string(self).expect("settings are tables of numbers and strings")
     }
@@ -244,7 +267,10 @@ pub fn parse<T: DeserializeOwned>(text: &str) -> Result<T> {
             Some(name) if message.starts_with("unknown variant") => {
                 unknown(&format!("value in line {line}"), name, names)
             }
-            _ => usage(format!("line {line}: {message}"), "see `smalti compress --help` for an example recipe"),
+            _ => usage(
+                format!("line {line}: {message}"),
+                "an example is in `smalti compress --help`, and one for `bench` in README.md",
+            ),
         }
     })
 }
@@ -266,6 +292,29 @@ mod tests {
             (proxy.epochs, proxy.eval_epochs, proxy.size, proxy.network.as_str()),
             (4, vec![3], 64, "convnet-4/64-bn")
         );
+    }
+
+    #[test]
+    fn a_preset_replaces_the_method_of_the_file_below_it() {
+        let saved = Recipe { ipc: Some(2), preset: Some("pca".into()), seed: Some(4), ..Recipe::default() };
+        let saved: Recipe = parse(&saved.settle("set", 64).expect("settled").to_toml()).expect("it parses");
+        let random = Recipe { preset: Some("random".into()), ..Recipe::default() };
+        let settings = random.over(saved).settle("set", 64).expect("settled");
+        assert_eq!((settings.rule.as_deref(), settings.grid, settings.metric), (Some("random"), 1, None));
+        assert_eq!((settings.ipc, settings.seed), (2, 4), "the rest is the file's");
+    }
+
+    #[test]
+    fn a_metric_that_a_rule_does_not_read_is_refused() {
+        for ignored in [
+            Recipe { metric: Some("el2n".into()), ..Recipe::default() },
+            Recipe { hard_end: Some(HardEnd::High), ..Recipe::default() },
+        ] {
+            let error = Recipe { ipc: Some(2), preset: Some("random".into()), ..ignored }
+                .settle("set", 64)
+                .expect_err("refused");
+            assert!(error.to_string().contains("means nothing to the rule `random`"), "{error}");
+        }
     }
 
     #[test]

@@ -28,9 +28,16 @@ impl Scanned {
     /// # Errors
     /// When the source cannot be listed.
     pub fn open(path: &Path, options: &SourceOptions, ui: &Ui) -> Result<Scanned> {
-        let source = Source::open(path, options)?;
+        Scanned::of(Source::open(path, options)?, ui)
+    }
+
+    /// Scans a source that is open.
+    ///
+    /// # Errors
+    /// When it cannot be read at all.
+    pub fn of(source: Source, ui: &Ui) -> Result<Scanned> {
         let samples = scan_with_progress(&source, ui)?;
-        warn_of_bad(&samples, ui);
+        warn_of(&source, &samples, ui);
         Ok(Scanned { source, samples })
     }
 }
@@ -52,8 +59,9 @@ pub fn lists(source: &Source, samples: &Samples) -> bool {
     samples.rows.len() == source.len() && samples.rows.iter().all(|s| same(s.sample, s.class_id))
 }
 
-/// Names the first unreadable images.
-pub fn warn_of_bad(samples: &Samples, ui: &Ui) {
+/// Says what is to be known of how a source was read, and names the first unreadable images.
+pub fn warn_of(source: &Source, samples: &Samples, ui: &Ui) {
+    source.notes().iter().for_each(|note| ui.warn(note));
     let bad: Vec<_> = samples.bad().collect();
     for (sample, cause) in bad.iter().take(5) {
         ui.warn(format!(

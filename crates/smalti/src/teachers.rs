@@ -262,7 +262,7 @@ impl SoftSource {
                             dir.display(),
                             header.views
                         ),
-                        "give the --protocol, --augment, --crop-min and --mix they were made with, or make them again with `smalti relabel`",
+                        "give the --protocol, --augment, --crop-min, --distort and --mix they were made with, or make them again with `smalti relabel`",
                     ));
                 }
                 Ok(Ready::Stored(dir.clone()))

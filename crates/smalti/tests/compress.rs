@@ -162,7 +162,7 @@ fn what_cannot_be_done_is_refused_with_the_way_out_and_leaves_nothing() {
         &["the 7 samples needed", "`disc` has 6", "--ipc", "--grid", "--on-small-class fewer"],
     );
     refuse(&["--ipc", "1", "--preset", "pac"], 2, &["no preset `pac`", "did you mean `pca`?"]);
-    refuse(&["--ipc", "1", "--rule", "esay-first"], 1, &["esay-first", "easy-first"]);
+    refuse(&["--ipc", "1", "--rule", "esay-first"], 2, &["esay-first", "easy-first"]);
     refuse(&["--preset", "random"], 2, &["how many images per class?", "--ipc 10"]);
     refuse(&["--ipc", "1", "--holdout", "1.5"], 2, &["hold-out of 1.5", "--holdout 0.1"]);
     let recipe = dir.path().join("bad.toml");
@@ -222,6 +222,14 @@ fn an_output_that_exists_is_kept_unless_force_replaces_our_own() {
         run(compress(&source, &out, more).into_iter().chain(["--force"]), 1);
         assert!(tree(&out) == before && working() == tables, "what cannot be made replaces nothing: {more:?}");
     }
+    for more in [
+        &["--ipc", "1", "--preset", "pca", "--proxy", "resnet188"][..],
+        &["--ipc", "1", "--preset", "pca", "--proxy", "convnet-4", "--proxy-size", "8"],
+        &["--ipc", "1", "--preset", "random", "--metric", "el2n"],
+    ] {
+        run(compress(&source, &out, more).into_iter().chain(["--force"]), 2);
+        assert!(tree(&out) == before && working() == tables, "what is called wrongly replaces nothing: {more:?}");
+    }
     assert_eq!(tree(&out), before);
     run(forced, 0);
     assert_eq!(tree(&out), before, "the same settings give the same set");
@@ -274,6 +282,45 @@ fn the_hold_out_is_in_no_set_and_can_be_measured_on() {
     let (stdout, _) = run(args, 0);
     let summary: serde_json::Value = serde_json::from_str(&stdout).expect("JSON");
     assert_eq!(summary["test_images"].as_u64(), Some(held.len() as u64));
+    std::fs::remove_dir_all(dir.path().join("set.run")).expect("removed");
+    let (_, stderr) = run(["train", arg(&out), "--test", arg(&source), "--split", "holdout"], 1);
+    assert!(stderr.contains("set.run/samples.parquet") && stderr.contains("bring that folder along"), "{stderr}");
+}
+
+/// Images that a set was chosen from are no test: a source without a test part is not offered as one.
+#[test]
+fn the_next_command_measures_on_images_that_are_none_of_the_set() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let source = images(dir.path(), 6);
+    let next = |source: &Path, more: &[&str]| {
+        let out = dir.path().join("my set");
+        let mut args = compress(source, &out, &["--ipc", "1", "--preset", "random", "--force"]);
+        args.extend(more);
+        run(args, 0).0
+    };
+    let quoted = format!("next: smalti train '{}' --test", dir.path().join("my set").display());
+    let whole = next(&source, &[]);
+    assert!(whole.contains(&format!("{quoted} {}\n", source.display())), "{whole}");
+    let train = source.join("train");
+    let alone = next(&train, &[]);
+    assert!(alone.contains(&format!("{quoted} OTHER\n")) && alone.contains("has no test part"), "{alone}");
+    let held = next(&train, &["--holdout", "0.4"]);
+    assert!(held.contains(&format!("{quoted} {} --split holdout\n", train.display())), "{held}");
+}
+
+/// What names of columns decide is on record, so that the recipe of a set tells all that made it.
+#[test]
+fn the_column_that_labels_came_from_is_on_record() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let (packed, out) = (dir.path().join("packed"), dir.path().join("set"));
+    let source = images(dir.path(), 4);
+    run(compress(&source, &packed, &["--ipc", "4", "--preset", "random", "--format", "parquet"]), 0);
+    let table = packed.join("data/train-00000-of-00001.parquet");
+    run(compress(&table, &out, &["--ipc", "1", "--preset", "random", "--label-column", "label"]), 0);
+    let recipe = std::fs::read_to_string(out.join("recipe.toml")).expect("written");
+    assert!(recipe.contains("# It takes --label-column too: \"label\"\n"), "{recipe}");
+    let method = Manifest::read(&out).expect("finished").method;
+    assert_eq!(method.get("label-column").map(String::as_str), Some("label"));
 }
 
 #[test]

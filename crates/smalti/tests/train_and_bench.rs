@@ -3,6 +3,8 @@
 mod common;
 
 use common::{arg, images, run, smalti, tree};
+use smalti_data::tables::Samples;
+use smalti_data::{Source, SourceOptions};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -53,7 +55,7 @@ fn train_takes_plain_folders_and_refuses_other_classes() {
     args.extend(TINY);
     let (_, stderr) = run(args, 1);
     assert!(stderr.contains("lacks `ring`") && stderr.contains("`torus`") && stderr.contains("hint:"), "{stderr}");
-    let (_, stderr) = run(["train", arg(&train), "--test", arg(&train), "--student", "resnet19"], 1);
+    let (_, stderr) = run(["train", arg(&train), "--test", arg(&train), "--student", "resnet19"], 2);
     assert!(stderr.contains("resnet19") && stderr.contains("resnet18"), "{stderr}");
 }
 
@@ -157,6 +159,51 @@ fn a_bench_is_resumed_after_a_kill_repeats_without_proxies_and_is_reported() {
     std::fs::write(&recipe, text).expect("written");
     let (_, stderr) = run(["bench", arg(&recipe), "--out", arg(&whole), "--quiet"], 1);
     assert!(stderr.contains("other settings"), "{stderr}");
+}
+
+/// A network that there is not is named before a proxy trains, and so is a class that is too small for a row.
+#[test]
+fn a_bench_says_at_once_what_cannot_be() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    images(dir.path(), 20);
+    let (recipe, out) = (recipe(dir.path()), dir.path().join("out"));
+    let text = std::fs::read_to_string(&recipe).expect("written");
+    for (key, wrong) in [("student", "convnett-1/4"), ("network", "resnet188")] {
+        let wrong = text.replace(&format!("{key} = \"convnet-1/4\""), &format!("{key} = \"{wrong}\""));
+        std::fs::write(&recipe, wrong).expect("written");
+        let (_, stderr) = run(["bench", arg(&recipe), "--out", arg(&out)], 2);
+        assert!(stderr.contains("there is no network"), "{stderr}");
+        assert!(!out.join("scores").exists() && !out.join("cells").exists(), "{key}");
+        std::fs::remove_dir_all(&out).expect("removed");
+    }
+    let large = text.replace("ipc = [1]", "ipc = [50]").replace("[[row]]\npreset = \"pca\"\n", "");
+    std::fs::write(&recipe, large).expect("written");
+    let (_, stderr) = run(["bench", arg(&recipe), "--out", arg(&out)], 1);
+    assert!(stderr.contains("warning: the row `random` cannot be made at 50 images per class: "), "{stderr}");
+}
+
+/// A bench reads its images as `compress` can.
+#[test]
+fn a_bench_takes_columns_and_classes_from_its_recipe() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    images(dir.path(), 8);
+    let (recipe, out) = (recipe(dir.path()), dir.path().join("out"));
+    let text = std::fs::read_to_string(&recipe).expect("written").replace("[[row]]\npreset = \"pca\"\n", "");
+    let classes = {
+        let source = Source::open(&dir.path().join("images"), &SourceOptions::default()).expect("a folder");
+        source.classes().iter().rev().cloned().collect::<Vec<String>>()
+    };
+    std::fs::write(dir.path().join("map.txt"), classes.join("\n")).expect("written");
+    let reading = "[reading]\nclass-map = \"map.txt\"\norientation = \"exif\"\n";
+    std::fs::write(&recipe, text.replace("[training]", &format!("{reading}[training]"))).expect("written");
+    run(["bench", arg(&recipe), "--out", arg(&out), "-q"], 0);
+    assert_eq!(Samples::read(&out.join("work/samples.parquet")).expect("scanned").classes, classes);
+    let set = std::fs::read_to_string(out.join("work/sets/random-ipc1-seed0/recipe.toml")).expect("a set");
+    assert!(set.contains("orientation = \"exif\""), "{set}");
+    // Other classes are another bench.
+    std::fs::write(&recipe, text).expect("written");
+    let (_, stderr) = run(["bench", arg(&recipe), "--out", arg(&out)], 1);
+    assert!(stderr.contains("with other settings"), "{stderr}");
 }
 
 fn copy(from: &Path, to: &Path) {

@@ -2,14 +2,16 @@
 
 use super::cells;
 use super::lab::Torch;
-use super::plan::Origin;
+use super::plan::{Origin, Plan};
 use super::teacher::PlannedTeacher;
+use crate::error::of_call;
 use crate::students::Training;
 use anyhow::Result;
 use smalti_learn::growth::Growth;
 use smalti_learn::nets::{Network, Shape};
 use smalti_learn::recover::check_norms;
-use std::collections::BTreeMap;
+use smalti_select::Needs;
+use std::collections::{BTreeMap, BTreeSet};
 
 impl Torch<'_> {
     /// That the networks of unfinished cells can be trained and asked as the recipe says.
@@ -17,8 +19,30 @@ impl Torch<'_> {
     /// # Errors
     /// Naming the network; when a checkpoint cannot be read.
     pub fn check_networks(&self) -> Result<()> {
+        self.check_names()?;
         self.check_norms()?;
         self.check_views()
+    }
+
+    /// That there is every network that unfinished cells train: a slip of the pen is found before the proxies have trained.
+    fn check_names(&self) -> Result<()> {
+        let Plan { proxy, recipe, .. } = self.plan;
+        let mut asked: BTreeSet<(&str, u32)> = BTreeSet::new();
+        for job in cells::jobs(self.plan) {
+            if job.finished(self.out)?.is_some() {
+                continue;
+            }
+            asked.insert((&job.training.student, recipe.size));
+            if job.row.making().is_some_and(|making| making.choice.rule.needs != Needs::Nothing) {
+                asked.insert((&proxy.network, proxy.size));
+            }
+            for (_, planned) in self.plan.teachers().take(job.teachers(self.plan, self.out)) {
+                if let PlannedTeacher::Trained(training) = planned {
+                    asked.insert((&training.student, recipe.size));
+                }
+            }
+        }
+        asked.iter().try_for_each(|(name, size)| Network::check(name, *size, &self.engine).map_err(of_call))
     }
 
     fn network(&self, name: &str) -> Result<Network> {

@@ -13,7 +13,7 @@ use smalti_data::Rgb;
 use smalti_data::manifest::LABEL_BYTES;
 use smalti_data::mosaic::Layout;
 use smalti_data::random::{Stage, Stream};
-use smalti_data::source::{Source, SourceOptions};
+use smalti_data::source::Source;
 use smalti_data::store::ImageStore;
 use smalti_data::tables::Split;
 use smalti_learn::engine::Engine;
@@ -145,7 +145,7 @@ fn counts(plan: &Plan) -> Result<(usize, usize)> {
     if let (Some(assumed), false) = (&plan.recipe.assume, plan.source.exists()) {
         return Ok((assumed.classes, assumed.images));
     }
-    let source = Source::open(&plan.source, &SourceOptions::default())?;
+    let source = Source::open(&plan.source, &plan.reading)?;
     let rows = u32::try_from(source.len()).unwrap_or(u32::MAX);
     let images = (0..rows).filter(|&row| source.split(row) == Split::Train).count();
     Ok((source.classes().len(), (images as f64 * (1.0 - plan.recipe.holdout)) as usize))

@@ -3,14 +3,16 @@
 use super::cells::{Job, budget_name};
 use super::lab::Torch;
 use super::pins::pin_as;
-use super::plan::ALL;
+use super::plan::{ALL, Plan};
 use crate::error::failure;
-use crate::sources::{TrainSet, label_hash};
+use crate::sources::{TrainSet, label_hash, train_rows};
 use crate::ui::{Ui, count};
 use anyhow::Result;
 use smalti_data::files;
+use smalti_data::mosaic::Layout;
 use smalti_data::tables::{ContentHash, Samples, Split};
 use smalti_data::write::source_hash;
+use smalti_select::{Budget, OnSmallClass};
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
@@ -72,6 +74,22 @@ pub(super) fn match_classes(set: &mut TrainSet, classes: &[String], row: &str) -
             "classes are matched by name; give the row a `class-map`: a file with the names of its classes in the order of its labels",
         )
     })
+}
+
+/// Says of which rows a class has too few images, before proxies train for hours for cells that will fail.
+pub(super) fn warn_of_small_classes(plan: &Plan, samples: &Samples, ui: &Ui) {
+    let counts: Vec<usize> = train_rows(samples).iter().map(Vec::len).collect();
+    for row in &plan.rows {
+        let Some(making) = row.making() else { continue };
+        let layout = Layout { grid: row.grid(plan.recipe.size), size: plan.recipe.size };
+        for &ipc in &row.budgets {
+            let budget = Budget::new(ipc, &layout, OnSmallClass::Refuse);
+            let checked = budget.and_then(|budget| budget.check(making.choice.balance, &counts, &samples.classes));
+            if let Err(error) = checked {
+                ui.warn(format!("the row `{}` cannot be made at {ipc} images per class: {error}", row.name));
+            }
+        }
+    }
 }
 
 fn source_file(out: &Path) -> PathBuf {

@@ -105,14 +105,14 @@ impl<'a> Torch<'a> {
 
     fn open_images(&self) -> Result<Images> {
         let _alone = self.alone("images")?;
-        let options = SourceOptions::default();
-        let mut source = Scanned::open(&self.plan.source, &options, self.ui)?;
+        let options = &self.plan.reading;
+        let mut source = Scanned::open(&self.plan.source, options, self.ui)?;
         stages::hold_out(&mut source.samples, self.plan.recipe.holdout, 0);
         let classes = source.source.classes().to_vec();
         let elsewhere = self.plan.recipe.test.is_some();
         let scanned = match elsewhere {
-            true => Scanned::open(&self.plan.test, &options, self.ui)?,
-            false => Scanned { source: Source::open(&self.plan.source, &options)?, samples: source.samples.clone() },
+            true => Scanned::open(&self.plan.test, options, self.ui)?,
+            false => Scanned { source: Source::open(&self.plan.source, options)?, samples: source.samples.clone() },
         };
         if !elsewhere && scanned.samples.usable(Split::Test).next().is_none() {
             let what = format!("`{}` has no test part", self.plan.source.display());
@@ -121,6 +121,7 @@ impl<'a> Torch<'a> {
         inputs::keep_source_hash(self.out, &source.samples, elsewhere.then_some(&scanned.samples))?;
         // Only now is it known that the images are those of the cells: a table that lies here is theirs.
         source.samples.write(&self.work().join("samples.parquet"))?;
+        inputs::warn_of_small_classes(self.plan, &source.samples, self.ui);
         inputs::warn_of_leaks(&source.samples, &scanned.samples, elsewhere, self.ui);
         let work = self.work();
         let test_set = TestSet::of(scanned, &classes)?;

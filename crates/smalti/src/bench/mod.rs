@@ -23,6 +23,7 @@ pub mod making;
 pub mod page;
 mod pins;
 pub mod plan;
+pub mod reading;
 pub mod recipe;
 pub mod results;
 pub mod runner;

@@ -10,6 +10,7 @@ use crate::proxies::ProxySettings;
 use crate::recipe::Recipe;
 use crate::students::{Training, TrainingRecipe};
 use anyhow::Result;
+use smalti_data::source::SourceOptions;
 use smalti_select::{Balance, Choice, Metric};
 use std::path::{Path, PathBuf};
 
@@ -22,6 +23,8 @@ pub struct Plan {
     pub source: PathBuf,
     /// Where the test images are.
     pub test: PathBuf,
+    /// How both are read.
+    pub reading: SourceOptions,
     /// What is compared.
     pub rows: Vec<Row>,
     /// Name of the row that gains are measured against.
@@ -181,6 +184,7 @@ impl BenchRecipe {
         Ok(Plan {
             source: folder.join(&self.source),
             test: folder.join(test),
+            reading: self.reading.options(folder),
             baseline,
             crops,
             crop_seeds,
@@ -331,15 +335,19 @@ impl BenchRecipe {
 
     fn settle_making(&self, row: &RowRecipe, name: &str) -> Result<(Making, String)> {
         let preset = preset(name)?;
+        let rule = row.rule.as_deref().unwrap_or(preset.rule);
+        let needs = smalti_select::rule(rule)?.rule.needs;
         let recipe = Recipe {
             ipc: self.ipc.first().copied(),
             preset: Some(name.to_owned()),
             grid: row.grid.or(Some(preset.grid)),
-            metric: row.metric.clone().or(preset.metric.map(str::to_owned)),
+            metric: row.metric.clone().or(preset.metric.filter(|_| needs.scores()).map(str::to_owned)),
             hard_end: row.hard_end,
-            rule: row.rule.clone().or(Some(preset.rule.to_owned())),
+            rule: Some(rule.to_owned()),
             size: Some(self.size),
             holdout: Some(self.holdout),
+            orientation: self.reading.orientation,
+            decode: self.reading.decode,
             proxy: self.proxy.clone(),
             ..Recipe::default()
         };

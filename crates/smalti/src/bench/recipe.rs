@@ -2,6 +2,7 @@
 
 use super::forecast::Assumed;
 use super::plan::IPC;
+use super::reading::Reading;
 use crate::distill::list::{Distillation, distillation};
 use crate::error::failure;
 use crate::proxies::ProxyRecipe;
@@ -26,6 +27,9 @@ pub struct BenchRecipe {
     /// Where the test images are, if not in the source.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub test: Option<PathBuf>,
+    /// How both are read, where that has to be said.
+    #[serde(default, skip_serializing_if = "Reading::is_none")]
+    pub reading: Reading,
     /// Side of the stored images in pixels.
     pub size: u32,
     /// Budgets, in images per class.
@@ -192,6 +196,7 @@ impl BenchRecipe {
     pub fn moved(mut self, from: &Path, to: &Path) -> BenchRecipe {
         self.source = relative(&from.join(&self.source), to);
         self.test = self.test.map(|test| relative(&from.join(test), to));
+        self.reading.class_map = self.reading.class_map.map(|list| relative(&from.join(list), to));
         for row in &mut self.row {
             // A path with a budget in it exists for each budget alone; its folder does.
             row.set = row.set.as_ref().map(|set| moved_set(set, from, to));
@@ -225,9 +230,11 @@ impl BenchRecipe {
         };
         let teacher = self.teacher.as_ref().map(moved);
         let backbone = self.backbone.iter().map(moved).collect();
+        let class_map = self.reading.class_map.as_ref().map(|_| PathBuf::new());
         BenchRecipe {
             source: PathBuf::new(),
             test,
+            reading: Reading { class_map, ..self.reading.clone() },
             teacher,
             backbone,
             students: vec![],

@@ -138,16 +138,32 @@ fn text(outcome: &Outcome, args: &args::Compress) -> String {
             count(manifest.skipped.len() as u64, "unreadable image")
         ));
     }
-    let held = pipeline::held_out(&outcome.samples);
-    let split = if held > 0 { " --split holdout" } else { "" };
     text.push_str(&format!("working tables: {}\n", working_folder(&args.out).display()));
-    let reading = reading(args, &outcome.settings);
-    text.push_str(&format!(
-        "next: smalti train {} --test {}{split}{reading}\n",
-        args.out.display(),
-        args.source.display()
-    ));
+    text.push_str(&next(outcome, args));
     text
+}
+
+/// The command that measures the set, where the source has images for it: those it was chosen from would say little.
+fn next(outcome: &Outcome, args: &args::Compress) -> String {
+    let reading = reading(args, &outcome.settings);
+    let (out, source) = (quoted(&args.out.to_string_lossy()), quoted(&args.source.to_string_lossy()));
+    let tested = outcome.samples.usable(Split::Test).next().is_some();
+    match (pipeline::held_out(&outcome.samples), tested) {
+        (0, true) => format!("next: smalti train {out} --test {source}{reading}\n"),
+        (0, false) => format!(
+            "next: smalti train {out} --test OTHER{reading}\n{source} has no test part: OTHER are other images of its classes, or compress again with --holdout 0.1\n"
+        ),
+        _ => format!("next: smalti train {out} --test {source} --split holdout{reading}\n"),
+    }
+}
+
+/// A word as a shell reads it.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "-_./,:=+@%".contains(c);
+    match !word.is_empty() && word.chars().all(plain) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', "'\\''")),
+    }
 }
 
 /// The flags by which the test images are read as the training images were.
@@ -163,7 +179,7 @@ fn reading(args: &args::Compress, settings: &Settings) -> String {
         ("orientation", turned),
         ("decode", scaled),
     ];
-    flags.into_iter().filter_map(|(flag, value)| Some(format!(" --{flag} {}", value?))).collect()
+    flags.into_iter().filter_map(|(flag, value)| Some(format!(" --{flag} {}", quoted(&value?)))).collect()
 }
 
 pub(super) fn verify(args: &args::Verify, form: Form) -> Result<Done> {
@@ -183,4 +199,18 @@ pub(super) fn verify(args: &args::Verify, form: Form) -> Result<Done> {
         ))?,
     }
     Ok(Done::All)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_quoted_for_the_shell() {
+        for (word, expected) in
+            [("photos-ipc10", "photos-ipc10"), ("../my photos", "'../my photos'"), ("it's", r"'it'\''s'"), ("", "''")]
+        {
+            assert_eq!(quoted(word), expected);
+        }
+    }
 }

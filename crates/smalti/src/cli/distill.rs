@@ -46,7 +46,13 @@ pub(super) fn run(args: &args::Distill, form: Form, ui: &Ui) -> Result<Done> {
         Form::Json => print_json(&json!({
             "out": args.out,
             "method": args.method,
+            "classes": manifest.classes.len(),
             "images": manifest.images.len(),
+            "ipc": manifest.ipc,
+            "grid": manifest.grid,
+            "size": manifest.size,
+            "seed": manifest.seed,
+            "skipped": manifest.skipped,
             "image_bytes": manifest.image_bytes,
             "label_bytes": manifest.label_bytes,
             "seconds": made.seconds,

@@ -20,7 +20,8 @@ const SHOWN: usize = 10;
 pub(super) fn run(args: &args::Inspect, form: Form, ui: &Ui) -> Result<Done> {
     let source = Source::open(&args.source, &args.columns.options())?;
     let samples = scan_with_progress(&source, ui)?;
-    let findings = inspect(&samples);
+    let mut findings = inspect(&samples);
+    findings.warnings.splice(0..0, source.notes().iter().cloned());
     match form {
         Form::Json => print_json(&findings)?,
         Form::Text => print(&text(&args.source.display().to_string(), source.kind(), &findings))?,

@@ -21,7 +21,8 @@ use clap::{Parser, Subcommand};
 use std::io::Write;
 
 const AFTER: &str = "\
-Exit status: 0 done, 1 failed, 2 wrong use, 3 done but some images were skipped, 130 stopped by Ctrl-C.";
+Exit status: 0 done, 1 failed, 2 wrong use, 3 done but some images were skipped (bench and demo
+only warn of them), 130 stopped by Ctrl-C, 143 by SIGTERM.";
 
 /// Compress a labelled image data set to N images per class, and measure what the result is worth.
 #[derive(Debug, Parser)]
@@ -77,6 +78,22 @@ enum Command {
     Methods(args::Methods),
 }
 
+impl Command {
+    /// How a run of it that was stopped goes on.
+    fn goes_on(&self) -> &'static str {
+        const SAME: &str = "the same command goes on where this one was";
+        const UNFORCED: &str = "without --force, the same command goes on where this one was";
+        match self {
+            Command::Compress(args) if args.force => UNFORCED,
+            Command::Distill(args) if args.force => UNFORCED,
+            Command::Compress(_) | Command::Distill(_) | Command::Relabel(_) | Command::Bench(_) | Command::Demo(_) => {
+                SAME
+            }
+            _ => "the same command begins anew",
+        }
+    }
+}
+
 /// How results are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
@@ -110,7 +127,7 @@ pub fn run() -> u8 {
             return u8::try_from(error.exit_code()).unwrap_or(2);
         }
     };
-    interrupt::watch();
+    interrupt::watch(cli.command.goes_on());
     match dispatch(&cli) {
         Ok(Done::All) => 0,
         Ok(Done::WithSkips) => 3,

@@ -23,6 +23,8 @@ Example: entropy and loss of two sets under one observer, as stored and under cr
 struct Row {
     set: String,
     images: u64,
+    /// Images that do not decode and were left out.
+    skipped_images: u64,
     /// Smallest area of a crop; none for the images as stored.
     crop_min: Option<f64>,
     #[serde(flatten)]
@@ -43,14 +45,15 @@ pub(super) fn run(args: &args::Observe, form: Form, ui: &Ui) -> Result<Done> {
         let known = Known::open(&args.teacher.files()?, &set.classes, set.layout.size, &engine, ui)?;
         let store = set.load(&budget(&std::env::temp_dir()), ui)?;
         skipped += set.skipped();
-        let name = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let name = dir.display().to_string();
         for crop_min in std::iter::once(None).chain(args.crops.iter().copied().map(Some)) {
             let augment = if crop_min.is_some() { Augment::Standard } else { Augment::None };
             let range = CropRange { scale: (crop_min.unwrap_or(1.0), 1.0), ..CropRange::default() };
             let views = Views { augment, range, distort: Distort::None, seed: args.seed };
             let passes = if crop_min.is_some() { args.views } else { 1 };
             let observed = observe(&known.teacher, &store, &views, passes, &IMAGENET, &engine)?;
-            rows.push(Row { set: name.clone(), images: store.len() as u64, crop_min, observed });
+            let (images, skipped_images) = (store.len() as u64, set.skipped() as u64);
+            rows.push(Row { set: name.clone(), images, skipped_images, crop_min, observed });
         }
     }
     match form {
@@ -64,7 +67,7 @@ fn text(rows: &[Row]) -> String {
     let mut text = String::from(
         "| set | images | seen | entropy, nats | loss, nats | right, % | views |\n|---|--:|---|--:|--:|--:|--:|\n",
     );
-    for Row { set, images, crop_min, observed } in rows {
+    for Row { set, images, crop_min, observed, .. } in rows {
         let seen = crop_min.map_or("as stored".to_owned(), |crop| format!("crops of {crop} to 1"));
         text.push_str(&format!(
             "| {set} | {images} | {seen} | {:.3} | {:.3} | {:.1} | {} |\n",

@@ -25,6 +25,8 @@ struct Written {
     views: u64,
     label_bytes: u64,
     image_bytes: u64,
+    /// Images that do not decode and were left out.
+    skipped_images: u64,
     teacher: String,
     seed: u64,
 }
@@ -49,6 +51,7 @@ pub(super) fn run(args: &args::Relabel, form: Form, ui: &Ui) -> Result<Done> {
         ),
         label_bytes: labels.bytes()?,
         image_bytes: set.image_bytes,
+        skipped_images: set.skipped() as u64,
         teacher: known.name,
         seed: args.seed,
     };

@@ -2,7 +2,7 @@
 
 use super::args::SplitName;
 use super::{Done, Form, args, print, print_json};
-use crate::error::usage;
+use crate::error::{failure, of_call, usage};
 use crate::report::stats::mean_sd;
 use crate::report::words::bytes;
 use crate::run::working_folder;
@@ -15,6 +15,7 @@ use smalti_data::source::Source;
 use smalti_data::tables::Samples;
 use smalti_learn::checkpoint;
 use smalti_learn::engine::Engine;
+use smalti_learn::nets::Network;
 
 pub(super) const EXAMPLE: &str = "\
 Example: three small students on a compressed set, measured on the test part of its source
@@ -25,9 +26,10 @@ pub(super) fn run(args: &args::Train, form: Form, ui: &Ui) -> Result<Done> {
     if args.seeds == 0 {
         return Err(usage("no student is to be trained", "give --seeds 3, or leave it out"));
     }
-    let train = TrainSet::open(&args.dir, &args.columns.options(), args.size, ui)?;
-    let test = open_test(args, &train, ui)?;
     let engine = Engine::start(args.machine.settle())?;
+    let train = TrainSet::open(&args.dir, &args.columns.options(), args.size, ui)?;
+    Network::check(&training.student, train.layout.size, &engine).map_err(of_call)?;
+    let test = open_test(args, &train, ui)?;
     let scratch = std::env::temp_dir();
     let train_store = train.load(&budget(&scratch), ui)?;
     let test_store = test.load(train.layout.size, training.fit, &budget(&scratch), ui)?;
@@ -46,13 +48,17 @@ pub(super) fn run(args: &args::Train, form: Form, ui: &Ui) -> Result<Done> {
         }
     }
     let label_bytes = ready.bytes(&training, facts, train.label_bytes)?;
-    let summary =
-        Summary { label_bytes, ..summarise(&training, &train, (train_store.len(), test_store.len()), &engine, runs) };
+    let skipped = train.skipped() + test.skipped();
+    let summary = Summary {
+        label_bytes,
+        skipped_images: skipped as u64,
+        ..summarise(&training, &train, (train_store.len(), test_store.len()), &engine, runs)
+    };
     match form {
         Form::Json => print_json(&summary)?,
         Form::Text => print(&text(&name, &training, &summary))?,
     }
-    Ok(Done::skipping(train.skipped() + test.skipped()))
+    Ok(Done::skipping(skipped))
 }
 
 fn recipe(args: &args::Train) -> TrainingRecipe {
@@ -75,7 +81,14 @@ fn open_test(args: &args::Train, train: &TrainSet, ui: &Ui) -> Result<TestSet> {
     match args.split {
         SplitName::Test => TestSet::open(&args.test, &args.columns.options(), train, ui),
         SplitName::Holdout => {
-            let samples = Samples::read(&working_folder(&args.dir).join("samples.parquet"))?;
+            let table = working_folder(&args.dir).join("samples.parquet");
+            if !table.exists() {
+                return Err(failure(
+                    format!("what was held out is on record in `{}`, which is not there", table.display()),
+                    "bring that folder along with the set, or make the set again with `compress --holdout 0.1`",
+                ));
+            }
+            let samples = Samples::read(&table)?;
             TestSet::holdout(Source::open(&args.test, &args.columns.options())?, samples, &train.classes)
         }
     }

@@ -115,8 +115,9 @@ pub fn distill(request: &Request, ui: &Ui) -> Result<Distilled> {
     order.method.check(&order.tuning, order.ipc)?;
     order.method.check_teachers(request.teachers.len())?;
     check_output(request.out, request.overwrite)?;
-    let scanned = Scanned::open(request.source, &request.options, ui)?;
-    check_apart(&scanned.source, request.out)?;
+    let source = Source::open(request.source, &request.options)?;
+    check_apart(&source, request.out)?;
+    let scanned = Scanned::of(source, ui)?;
     let engine = Engine::start(request.machine)?;
     let ready = Ready::of(order, &scanned, &request.teachers, engine, ui)?;
     // A set that `--force` replaces goes when nothing but the work is left to fail.

@@ -3,7 +3,7 @@
 use crate::inspect::inspect;
 use crate::recipe::Recipe;
 use crate::run::Run;
-use crate::sources::{lists, scan_with_progress, warn_of_bad};
+use crate::sources::{lists, scan_with_progress, warn_of};
 use crate::ui::{Ui, count};
 use anyhow::Result;
 use smalti_data::random::{Stage, Stream};
@@ -27,7 +27,7 @@ pub fn scan(source: &Source, recipe: &Recipe, run: &Run, ui: &Ui) -> Result<Samp
         }
         None => scan_with_progress(source, ui)?,
     };
-    warn_of_bad(&samples, ui);
+    warn_of(source, &samples, ui);
     for warning in inspect(&samples).warnings {
         ui.warn(warning);
     }

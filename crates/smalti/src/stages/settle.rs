@@ -3,9 +3,9 @@
 use super::prune::choose_given;
 use super::{Given, given_scores};
 use crate::cache::train_hash;
-use crate::error::{failure, usage};
+use crate::error::{failure, of_call, usage};
 use crate::pipeline::Request;
-use crate::recipe::{DecidingFile, Settings};
+use crate::recipe::{self, Beside, Settings};
 use crate::run::Run;
 use crate::sources::typical_side;
 use anyhow::Result;
@@ -13,6 +13,7 @@ use smalti_data::files;
 use smalti_data::tables::scores::{UNNAMED, read_scores};
 use smalti_data::tables::{Samples, Split};
 use smalti_learn::engine::Engine;
+use smalti_learn::nets::Network;
 use smalti_select::{Budget, Needs};
 use std::path::Path;
 
@@ -52,7 +53,11 @@ pub fn settle(request: &Request, samples: &Samples, run: &Run) -> Result<Setting
     }
     if let (Given::Nothing, Some(metric)) = (&request.given, &settings.metric) {
         let epochs = settings.proxy.as_ref().map_or(0, |proxy| proxy.epochs);
-        smalti_select::check_metric(&smalti_select::metric(metric, settings.hard_end)?, epochs)?;
+        let metric = smalti_select::metric(metric, settings.hard_end).map_err(of_call)?;
+        smalti_select::check_metric(&metric, epochs)?;
+    }
+    if let (Given::Nothing, Some(proxy)) = (&request.given, &settings.proxy) {
+        Network::check(&proxy.network, proxy.size, &Engine::start(request.machine)?).map_err(of_call)?;
     }
     let text = settings.to_toml() + &images(request, samples);
     let named = match &request.given {
@@ -60,7 +65,7 @@ pub fn settle(request: &Request, samples: &Samples, run: &Run) -> Result<Setting
         Given::Scores(path) | Given::Selection(path) => Some(path.as_path()),
     };
     if run.replaces() {
-        can_be_met(request, samples, &settings)?;
+        fits(request, samples, &settings)?;
         run.make_room(named)?;
         samples.write(&run.table("samples.parquet"))?;
     }
@@ -68,15 +73,12 @@ pub fn settle(request: &Request, samples: &Samples, run: &Run) -> Result<Setting
     Ok(settings)
 }
 
-/// What else can fail before the work, found out while what it replaces is still there.
-fn can_be_met(request: &Request, samples: &Samples, settings: &Settings) -> Result<()> {
+/// That a table from elsewhere can be used, found out while what the set replaces is still there.
+fn fits(request: &Request, samples: &Samples, settings: &Settings) -> Result<()> {
     match (&request.given, &settings.metric) {
         (Given::Selection(path), _) => choose_given(path, samples, settings).map(drop),
         (Given::Scores(path), Some(metric)) => given_scores(path, metric, settings.hard_end).map(drop),
-        (Given::Scores(_) | Given::Nothing, _) if settings.proxy.is_some() => {
-            Ok(Engine::start(request.machine).map(drop)?)
-        }
-        (Given::Scores(_) | Given::Nothing, _) => Ok(()),
+        (Given::Scores(_), None) | (Given::Nothing, _) => Ok(()),
     }
 }
 
@@ -85,9 +87,12 @@ fn images(request: &Request, samples: &Samples) -> String {
     format!("# training images: {} decoded as {}\n", train_hash(samples), request.options.profile.name())
 }
 
-/// What was given from elsewhere is part of the identity of a run and of what its set says of itself, by content.
+/// What was given from elsewhere is part of the identity of a run and of what its set says of itself; files by content.
 fn given_elsewhere(request: &Request, settings: &mut Settings) -> Result<()> {
-    let file = |flag, path: &Path| Ok::<_, anyhow::Error>(DecidingFile { flag, hash: files::hash(path)?.1 });
+    let file = |flag, path: &Path| {
+        let value = recipe::Given::File(files::hash(path)?.1);
+        Ok::<_, anyhow::Error>(Beside { flag, value })
+    };
     let of_choice = match &request.given {
         Given::Nothing => None,
         Given::Scores(path) => Some(file("scores", path)?),
@@ -101,8 +106,11 @@ fn given_elsewhere(request: &Request, settings: &mut Settings) -> Result<()> {
         // A preset brings its rule.
         settings.rule = settings.rule.take().filter(|_| preset || rule);
     }
-    let map = request.options.class_map.as_deref().map(|path| file("class-map", path)).transpose()?;
-    settings.files.extend(of_choice.into_iter().chain(map));
+    let options = &request.options;
+    let map = options.class_map.as_deref().map(|path| file("class-map", path)).transpose()?;
+    let name = |flag, name: &Option<String>| name.clone().map(|name| Beside { flag, value: recipe::Given::Name(name) });
+    let columns = [name("image-column", &options.image_column), name("label-column", &options.label_column)];
+    settings.beside.extend(of_choice.into_iter().chain(map).chain(columns.into_iter().flatten()));
     Ok(())
 }
 

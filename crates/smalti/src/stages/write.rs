@@ -1,6 +1,6 @@
 //! Write: the compressed set, verified, its manifest last.
 
-use crate::recipe::Settings;
+use crate::recipe::{Beside, Given, Settings};
 use crate::report::words::bytes;
 use crate::run::Run;
 use crate::ui::{Ui, count};
@@ -54,8 +54,14 @@ fn method(settings: &Settings) -> BTreeMap<String, String> {
         ("metric", settings.metric.clone()),
         ("hard end of the metric", end),
     ];
-    let files = settings.files.iter().map(|file| (file.flag, Some(format!("made elsewhere, BLAKE3 {}", file.hash))));
-    said.into_iter().chain(files).filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
+    let beside = settings.beside.iter().map(|Beside { flag, value }| {
+        let said = match value {
+            Given::Name(name) => name.clone(),
+            Given::File(hash) => format!("made elsewhere, BLAKE3 {hash}"),
+        };
+        (*flag, Some(said))
+    });
+    said.into_iter().chain(beside).filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
 }
 
 /// Source images that could not be used.

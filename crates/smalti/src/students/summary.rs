@@ -24,6 +24,8 @@ pub struct Summary {
     pub train_images: u64,
     /// Images measured on.
     pub test_images: u64,
+    /// Images of both that do not decode and were left out.
+    pub skipped_images: u64,
     /// Encoded bytes of the training images.
     pub image_bytes: u64,
     /// Bytes of their labels.
@@ -56,6 +58,7 @@ pub fn summarise(
         training: training.clone(),
         train_images: sizes.0 as u64,
         test_images: sizes.1 as u64,
+        skipped_images: train.skipped() as u64,
         image_bytes: train.image_bytes,
         label_bytes: train.label_bytes,
         precision: engine.precision_name().to_owned(),

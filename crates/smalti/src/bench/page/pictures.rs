@@ -14,7 +14,7 @@ use anyhow::Result;
 use smalti_data::encode::{ImageFormat, encode};
 use smalti_data::manifest::{MANIFEST, Manifest};
 use smalti_data::resize;
-use smalti_data::source::{Source, SourceOptions};
+use smalti_data::source::Source;
 use smalti_data::tables::{ContentHash, Samples, Selection};
 use smalti_select::HardEnd;
 use std::collections::HashMap;
@@ -63,7 +63,7 @@ pub(super) fn open<'a>(plan: &'a Plan, out: &'a Path) -> Result<Option<Pictures<
     if !is_source_of(out, &samples)? {
         return Ok(None);
     }
-    let source = Source::open(&plan.source, &SourceOptions::default())?;
+    let source = Source::open(&plan.source, &plan.reading)?;
     Ok(lists(&source, &samples).then_some(Pictures { plan, out, source, samples }))
 }
 
@@ -226,6 +226,7 @@ mod tests {
     use crate::bench::runner::tests::plan;
     use smalti_data::Rgb;
     use smalti_data::files::write_bytes;
+    use smalti_data::source::SourceOptions;
 
     fn paint(photo: &Path, shade: u8) {
         let png = encode(&Rgb::filled(8, 8, [shade; 3]), ImageFormat::Png).expect("encoded");

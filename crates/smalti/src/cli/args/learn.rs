@@ -22,7 +22,7 @@ pub struct Train {
     pub split: SplitName,
     #[command(flatten)]
     pub columns: Columns,
-    /// Side of the images in pixels [default: as stored, at most 224]
+    /// Side of the images in pixels [default: that of a compressed set; of others that of a typical image, at most 224]
     #[arg(long, value_name = "PX", help_heading = "Data")]
     pub size: Option<u32>,
 
@@ -120,10 +120,10 @@ pub struct Teacher {
     #[arg(long, value_name = "FILE", help_heading = "Soft labels")]
     pub teacher: Vec<PathBuf>,
     /// Its network, where the file does not say it; one for all teachers, or one for each
-    #[arg(long, value_name = "NAME", help_heading = "Soft labels")]
+    #[arg(long, value_name = "NAME", requires = "teacher", help_heading = "Soft labels")]
     pub teacher_network: Vec<String>,
     /// Its classes in the order of its logits, one a line, where the file does not say them; one for all teachers, or one for each
-    #[arg(long, value_name = "FILE", help_heading = "Soft labels")]
+    #[arg(long, value_name = "FILE", requires = "teacher", help_heading = "Soft labels")]
     pub teacher_classes: Vec<PathBuf>,
 }
 
@@ -166,7 +166,7 @@ pub struct Relabel {
     pub teacher: Teacher,
     #[command(flatten)]
     pub columns: Columns,
-    /// Side of the images in pixels [default: as stored, at most 224]
+    /// Side of the images in pixels [default: that of a compressed set; of others that of a typical image, at most 224]
     #[arg(long, value_name = "PX", help_heading = "Data")]
     pub size: Option<u32>,
 
@@ -255,17 +255,17 @@ pub struct Observe {
     pub teacher: Teacher,
     #[command(flatten)]
     pub columns: Columns,
-    /// Side of the images in pixels [default: as stored, at most 224]
+    /// Side of the images in pixels [default: that of a compressed set; of others that of a typical image, at most 224]
     #[arg(long, value_name = "PX", help_heading = "Data")]
     pub size: Option<u32>,
-    /// Smallest areas of random crops under which they are observed too, as parts of the image
+    /// Smallest areas of random crops under which they are observed too, as parts of the image: 1,0.25 [default: none]
     #[arg(long, value_name = "PART", value_delimiter = ',', help_heading = "Views")]
     pub crops: Vec<f64>,
     /// Random views of each image
-    #[arg(long, value_name = "N", default_value_t = 10, help_heading = "Views")]
+    #[arg(long, value_name = "N", default_value_t = 10, requires = "crops", help_heading = "Views")]
     pub views: u32,
     /// Seed of the views
-    #[arg(long, value_name = "S", default_value_t = 0, help_heading = "Views")]
+    #[arg(long, value_name = "S", default_value_t = 0, requires = "crops", help_heading = "Views")]
     pub seed: u64,
     #[command(flatten)]
     pub machine: Machine,

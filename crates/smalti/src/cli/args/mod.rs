@@ -18,7 +18,7 @@ pub struct Columns {
     /// Column that holds the images in Parquet, or their ending in tar files (jpg), where it cannot be found
     #[arg(long, value_name = "NAME")]
     pub image_column: Option<String>,
-    /// Column that holds the labels, where it cannot be found
+    /// Column that holds the labels in Parquet, or their key in the .json of tar files, where it cannot be found
     #[arg(long, value_name = "NAME")]
     pub label_column: Option<String>,
     /// File that fixes names and order of the classes: one a line, or JSON from name to number
@@ -92,7 +92,7 @@ pub struct Compress {
     #[command(flatten)]
     pub columns: Columns,
 
-    /// Images to write per class
+    /// Images to write per class; needed, here or in --recipe
     #[arg(long, value_name = "N", help_heading = "Budget")]
     pub ipc: Option<u32>,
     /// Tiles per side of a written image; n x n whole images share one. 1 is a plain subset [default: the preset's]
@@ -124,7 +124,7 @@ pub struct Compress {
     /// choose nothing
     #[arg(long, value_name = "FILE", conflicts_with = "scores", help_heading = "Method")]
     pub selection: Option<PathBuf>,
-    /// Part of the training images to keep out for measuring choices
+    /// Part of the training images to keep out for measuring choices, from 0 to below 1 [default: 0]
     #[arg(long, value_name = "F", help_heading = "Method")]
     pub holdout: Option<f64>,
     /// Key of every random choice [default: 0]
