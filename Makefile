@@ -18,7 +18,7 @@ build: setup
 	$(CARGO) build $(PROFILE) -p smalti
 
 test: setup-full
-	$(CARGO) test $(PROFILE) --workspace
+	SMALTI_REFERENCES=required $(CARGO) test $(PROFILE) --workspace
 
 soak: setup-full
 	SMALTI_FUZZ_INPUTS=46000 $(CARGO) test $(PROFILE) --workspace --test it -- --nocapture damaged_input

@@ -126,7 +126,11 @@ fn fewer_labels_are_drawn_from_and_a_killed_run_goes_on() {
     let bytes = |epoch| std::fs::read(epoch_path(dir.path(), epoch)).expect("there");
     let (first, second) = (bytes(0), bytes(1));
     std::fs::remove_file(epoch_path(dir.path(), 1)).expect("removed");
-    let again = stored(dir.path(), &store, &spec, 5).expect("goes on");
+    let seen = std::cell::Cell::new(0);
+    let count = |views| seen.set(seen.get() + views);
+    let place = (dir.path(), &header(&store, &spec), 5);
+    let again = record(&teacher(), &store, &spec, place, &engine(), &count).expect("goes on");
+    assert_eq!(seen.get(), 8, "two steps of four: the first epoch is not asked again");
     assert!(bytes(0) == first && bytes(1) == second);
     assert_eq!(again.step(4).expect("stored").rows.len(), 4, "two of the second epoch");
 

@@ -22,7 +22,7 @@ use smalti_learn::nets::{Network, Shape};
 use smalti_learn::optim::OptimiserSpec;
 use smalti_learn::proxy::{self, Leaves, ProxySpec, Task};
 use smalti_learn::schedule::{Length, Rate};
-use smalti_learn::student::{self, StudentResult};
+use smalti_learn::student::{self, Checks, Every, StudentResult};
 use smalti_learn::train::{StatisticsUpdate, TrainSpec};
 use std::path::Path;
 use std::sync::Mutex;
@@ -181,6 +181,24 @@ fn statistics_move_twice_where_the_protocol_says_so() {
     let (once, twice) = (means(StatisticsUpdate::Once), means(StatisticsUpdate::Twice));
     assert!((&twice - &once * 1.9).abs().max().double_value(&[]) < 1e-6);
     assert!(once.abs().max().double_value(&[]) > 1e-3, "they have moved");
+}
+
+/// At a constant rate a run of a few epochs is the beginning of a longer one, so what the checks of the longer one must find is known.
+#[test]
+fn checks_find_the_best_and_change_nothing_and_the_last_step_counts() {
+    let (train, test, engine) = (store(20, 1), store(30, 2), engine(Precision::F32));
+    let optimiser = OptimiserSpec::AdamW { learning_rate: 5e-2, weight_decay: 0.01 };
+    let run = |epochs, checks| {
+        let spec = TrainSpec { rate: Rate::Constant, optimiser, length: Length::Epochs(epochs), ..spec(1) };
+        let task =
+            student::Task { network: "convnet-2/16", classes: 3, train: &train, test: &test, spec: &spec, checks };
+        student::run(&task, &mut Labels::Hard, &engine, &|_| ()).expect("trained").0
+    };
+    let ends: Vec<f64> = (1..=6).map(|epochs| run(epochs, None).top1_percent).collect();
+    let watched = run(6, Some(Checks { every: Every::Epochs(1), from: 0.0 }));
+    assert_eq!(watched.top1_percent, ends[5]);
+    assert_eq!(watched.best_top1_percent, Some(ends.iter().copied().fold(0.0, f64::max)), "{ends:?}");
+    assert_eq!(run(6, None).best_top1_percent, None);
 }
 
 #[test]

@@ -277,6 +277,20 @@ mod tests {
     }
 
     #[test]
+    fn threads_change_nothing() {
+        let points = cloud(3 * REFRESHED, 5, 7);
+        let all: Vec<u32> = (0..points.len() as u32).collect();
+        let on = |threads| {
+            rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool").install(|| {
+                let sums: Vec<f64> = points.for_each_column(&all, |column| column.iter().sum());
+                let bits: Vec<u64> = sums.into_iter().map(f64::to_bits).collect();
+                (points.representatives(&vec![1.0; points.len()], 40), bits)
+            })
+        };
+        assert_eq!(on(1), on(3));
+    }
+
+    #[test]
     fn copies_and_all_of_the_points() {
         let points = Points::new(2, [0.0, 0.0, 0.0, 0.0, 5.0, 5.0, 5.0, 5.0].into_iter());
         assert_eq!(points.representatives(&[1.0; 4], 2), [0, 2]);

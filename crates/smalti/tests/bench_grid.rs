@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{arg, images, run, smalti};
+use common::{arg, images, run, smalti, tree};
 use std::path::{Path, PathBuf};
 
 const RECIPE: &str = r#"
@@ -82,6 +82,14 @@ fn protocols_budgets_all_images_and_foreign_sets_stand_in_one_table() {
         let labels = if soft { seen * 2 * 3 } else { images * 8 };
         assert_eq!(cell["label_bytes"].as_u64(), Some(labels), "{}", cell["method"]);
         assert_eq!(cell["right"].as_str().map(str::len), Some(3), "twelve test images");
+        let (ipc, seed) = (&cell["ipc"], &cell["seed"]);
+        let folder = match cell["method"].as_str() {
+            Some("random") => out.join(format!("work/sets/random-ipc{ipc}-seed{seed}/train")),
+            Some("elsewhere") => dir.path().join(format!("sets/mosaic-{ipc}/train")),
+            _ => continue,
+        };
+        let bytes: u64 = tree(&folder).values().map(|bytes| bytes.len() as u64).sum();
+        assert_eq!(cell["image_bytes"].as_u64(), Some(bytes), "{}", folder.display());
     }
     let full = cells.iter().find(|cell| cell["method"] == "full").expect("a row of all images");
     assert_eq!((full["ipc"].as_u64(), full["train_images"].as_u64() > Some(30)), (Some(0), true));

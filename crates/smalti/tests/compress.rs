@@ -287,6 +287,32 @@ fn the_hold_out_is_in_no_set_and_can_be_measured_on() {
     assert!(stderr.contains("set.run/samples.parquet") && stderr.contains("bring that folder along"), "{stderr}");
 }
 
+/// Test images may show anything: neither scores nor the set depend on them.
+#[test]
+fn what_the_test_images_show_changes_nothing() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let source = images(dir.path(), 10);
+    let made = |name: &str| {
+        let out = dir.path().join(name).join("set");
+        std::fs::create_dir(dir.path().join(name)).expect("created");
+        let mut args = compress(&source, &out, &["--ipc", "1", "--preset", "pca", "--holdout", "0.1"]);
+        args.extend(TINY_PROXY);
+        run(args, 0);
+        let scores = read_scores(&out.with_extension("run").join("scores.parquet")).expect("scores");
+        let mut set = tree(&out);
+        // They hold the hash of the whole source.
+        set.retain(|name, _| !["README.md", "manifest.json"].contains(&name.as_str()));
+        (set, scores)
+    };
+    let before = made("before");
+    let files = tree(&source);
+    let image = files.iter().find(|(name, _)| name.starts_with("train/")).expect("a training image").1;
+    for name in files.keys().filter(|name| name.starts_with("test/")) {
+        std::fs::write(source.join(name), image).expect("written");
+    }
+    assert!(made("after") == before);
+}
+
 /// Images that a set was chosen from are no test: a source without a test part is not offered as one.
 #[test]
 fn the_next_command_measures_on_images_that_are_none_of_the_set() {

@@ -68,6 +68,33 @@ fn a_killed_run_finishes_with_the_same_bytes() {
     eprintln!("{killed} kills, by what was there: {stages:?}");
 }
 
+/// Whatever the last table is that a run has left, the next one makes only what is missing.
+#[test]
+fn a_run_cut_after_any_stage_makes_only_what_is_missing() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let (source, out) = (images(dir.path(), 12), dir.path().join("set"));
+    let mut args = vec!["compress", arg(&source), "--out", arg(&out), "--quiet", "--ipc", "2", "--preset", "pca"];
+    args.extend(TINY_PROXY);
+    let go = || run(args.clone(), 0);
+    go();
+    let (whole, work) = (tree(&out), dir.path().join("set.run"));
+    // The last one first.
+    let made = ["selection.parquet", "scores.parquet", "trace/seed=1"];
+    let time = |name: &str| std::fs::metadata(work.join(name)).and_then(|found| found.modified()).ok();
+    for cut in 0..=made.len() {
+        std::fs::remove_dir_all(&out).expect("removed");
+        for path in made[..cut].iter().map(|name| work.join(name)).filter(|path| path.exists()) {
+            if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) }.expect("removed");
+        }
+        let kept = ["scores.parquet", "trace/seed=1", "trace/seed=0"];
+        let before: Vec<_> = kept.into_iter().filter_map(|name| Some((name, time(name)?))).collect();
+        assert_eq!(before.len(), 3 - cut.saturating_sub(1), "cut {cut}");
+        go();
+        before.iter().for_each(|(name, at)| assert_eq!(time(name), Some(*at), "{name} was made again, cut {cut}"));
+        assert_eq!(tree(&out), whole, "cut {cut}");
+    }
+}
+
 /// Kills a run after some time; if it ends before, says how long it took.
 fn kill_after(mut command: Command, time: Duration) -> Option<Duration> {
     let start = Instant::now();

@@ -3,8 +3,10 @@
 mod common;
 
 use common::{arg, images, run, smalti, tree};
-use smalti_data::tables::Samples;
-use smalti_data::{Source, SourceOptions};
+use smalti_data::tables::scores::read_scores;
+use smalti_data::tables::{Samples, Split};
+use smalti_data::{Manifest, Source, SourceOptions};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -105,6 +107,23 @@ fn results(out: &Path) -> Vec<serde_json::Value> {
         .collect()
 }
 
+fn each_seed_draws_anew_and_from_training_images_alone(out: &Path) {
+    let samples = Samples::read(&out.join("work/samples.parquet")).expect("samples");
+    assert!(samples.usable(Split::Holdout).count() > 0);
+    let train: BTreeSet<u32> = samples.usable(Split::Train).map(|sample| sample.sample).collect();
+    let shown = |row: &str, seed: u32| -> BTreeSet<u32> {
+        let set = Manifest::read(&out.join(format!("work/sets/{row}-ipc1-seed{seed}"))).expect("finished");
+        set.images.iter().flat_map(|image| &image.tiles).map(|tile| tile.sample).collect()
+    };
+    let scored = |seed: u32| read_scores(&out.join(format!("scores/seed={seed}/el2n.parquet"))).expect("scores");
+    for seed in [0, 1] {
+        assert!(["random", "pca"].iter().all(|row| shown(row, seed).is_subset(&train)));
+        assert!(scored(seed)[0].rows.iter().all(|row| train.contains(&row.0)));
+    }
+    assert_ne!(shown("random", 0), shown("random", 1));
+    assert_ne!(scored(0), scored(1));
+}
+
 #[test]
 fn a_bench_is_resumed_after_a_kill_repeats_without_proxies_and_is_reported() {
     let dir = tempfile::tempdir().expect("a temporary folder");
@@ -115,6 +134,7 @@ fn a_bench_is_resumed_after_a_kill_repeats_without_proxies_and_is_reported() {
     assert!(stdout.contains("random") && stdout.contains("pca") && stdout.contains("n=2"), "{stdout}");
     assert_eq!(results(&whole).len(), 4);
     assert_eq!(tree(&whole.join("holdout")).len(), 4);
+    each_seed_draws_anew_and_from_training_images_alone(&whole);
 
     // Killed when the second cell has appeared: the rest is done by the same command, and nothing finished is done again.
     let broken = dir.path().join("broken");
@@ -159,6 +179,18 @@ fn a_bench_is_resumed_after_a_kill_repeats_without_proxies_and_is_reported() {
     std::fs::write(&recipe, text).expect("written");
     let (_, stderr) = run(["bench", arg(&recipe), "--out", arg(&whole), "--quiet"], 1);
     assert!(stderr.contains("other settings"), "{stderr}");
+}
+
+#[test]
+fn an_image_that_is_left_out_shows_in_status_and_json() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let source = images(dir.path(), 8);
+    std::fs::write(source.join("train/disc/zz_bad.png"), b"no image").expect("written");
+    let mut args = vec!["train", arg(&source), "--test", arg(&source), "--seeds", "1", "--json"];
+    args.extend(TINY);
+    let (stdout, stderr) = run(args, 3);
+    let summary: serde_json::Value = serde_json::from_str(&stdout).expect("JSON");
+    assert!(stderr.contains("zz_bad.png") && summary["skipped_images"].as_u64() > Some(0), "{stdout}{stderr}");
 }
 
 /// A network that there is not is named before a proxy trains, and so is a class that is too small for a row.

@@ -51,6 +51,19 @@ fn what_a_person_should_know_of_a_folder_is_noted() {
 }
 
 #[test]
+fn what_is_too_large_or_no_file_is_named_and_not_read() {
+    let dir = folder(&["a/1.png"]);
+    let large = std::fs::File::create(dir.path().join("a/2.png")).expect("created");
+    large.set_len((1 << 30) + 1).expect("sparse");
+    let pipe = dir.path().join("a/3.png");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().expect("mkfifo runs").success());
+    let samples = scan(&open(dir.path()), &|_| ()).expect("scanned");
+    let causes: Vec<&str> = samples.bad().map(|(_, cause)| cause).collect();
+    assert_eq!(causes.len(), 2, "{causes:?}");
+    assert!(causes[0].contains("larger than 1 GiB") && causes[1].contains("no plain file"), "{causes:?}");
+}
+
+#[test]
 fn packed_files_one_folder_too_deep_are_named() {
     let dir = folder(&["train/0000.parquet", "test/0000.parquet"]);
     let (message, hint) = refused(dir.path());

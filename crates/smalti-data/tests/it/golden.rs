@@ -30,6 +30,21 @@ fn difference(ours: &Rgb, strip: &Rgb, top: u32) -> (u8, usize) {
     (off.iter().copied().max().unwrap_or(0), off.len())
 }
 
+/// 60,000 x 60,000 in a JPEG and 20,000 x 20,000 in a PGM of a few bytes.
+#[test]
+fn bombs_are_refused_from_their_header() {
+    let mut jpeg = bytes("decode/grey.jpg");
+    let frame = jpeg.windows(2).position(|pair| pair == [0xFF, 0xC0]).expect("a baseline frame");
+    jpeg[frame + 5..frame + 9].copy_from_slice(&[0xEA, 0x60, 0xEA, 0x60]);
+    for bomb in [jpeg, b"P5 20000 20000 255\n".to_vec()] {
+        let whole = Profile::default();
+        for error in [whole.decode(&bomb).err(), whole.dimensions(&bomb).err(), whole.check(&bomb).err()] {
+            let error = error.expect("refused").to_string();
+            assert!(error.contains("more than the limit of"), "{error}");
+        }
+    }
+}
+
 #[test]
 fn resized_crops_are_torchvisions_of_tensors_and_within_one_level_those_of_pillow() {
     assert_eq!(differing_crops("crops-of-tensors.png"), 0.0);

@@ -8,11 +8,12 @@ use smalti_data::write::OutputFormat;
 use std::path::Path;
 use std::process::Command;
 
-/// Python with torchvision and `datasets`, where `make test` has set it up.
+/// Python with torchvision and `datasets`, if it is set up; `make test` says that it must be.
 pub fn python() -> Option<std::path::PathBuf> {
     let venv = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.venv");
     let there = venv.join("full.done").exists();
     if !there {
+        assert!(std::env::var_os("SMALTI_REFERENCES").is_none(), "`make test` has set up {}", venv.display());
         eprintln!("skipped: .venv has no torchvision, timm, webdataset and datasets; `make test` installs them");
     }
     there.then(|| venv.join("bin/python"))

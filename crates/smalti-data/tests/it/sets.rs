@@ -119,11 +119,18 @@ fn a_written_set_verifies_and_opens_in_every_format() {
 
 #[test]
 fn the_same_bytes_on_one_thread_and_on_two() {
-    let given = given(6);
-    let (plan, spec) = given.plan(3, 1);
-    with_threads(1, || given.write("one", &plan, &spec)).expect("written");
-    with_threads(2, || given.write("two", &plan, &spec)).expect("written");
-    assert_eq!(tree(&given.out("one").0), tree(&given.out("two").0));
+    let given = given(160);
+    // 80 mosaics are two shards, and four images meet in each.
+    let (plan, mut spec) = given.plan(40, 2);
+    for format in [OutputFormat::Both, OutputFormat::Parquet, OutputFormat::WebDataset] {
+        spec.format = format;
+        let [one, two] = [1, 2].map(|threads| {
+            let name = format!("{format:?}-{threads}");
+            with_threads(threads, || given.write(&name, &plan, &spec)).expect("written");
+            tree(&given.out(&name).0)
+        });
+        assert!(one == two, "{format:?}");
+    }
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! By hand on small images; the affine and colour groups against PyTorch in tests/pytorch.rs.
+//! By hand on small images; the affine and colour groups against PyTorch, whose numbers are in tests/golden/distortions.json.
 
 use super::*;
 use crate::batch::IMAGENET;
@@ -123,6 +123,32 @@ fn jitter_stays_within_its_bounds() {
     let red = found.narrow(1, 0, 1) * 0.229 + 0.485;
     let (low, high) = (red.min().double_value(&[]), red.max().double_value(&[]));
     assert!(low > 0.485 * 0.6 - 0.1 && high < 0.485 * 1.4 + 0.1 && high - low > 0.2, "{low} {high}");
+}
+
+/// Flat pictures far from black keep only the brightness, 0.6 to 1.4; black ones only the noise, 0.1 times the principal axes of ImageNet's colours with their
+/// spreads (Krizhevsky et al. 2012).
+#[test]
+fn jitter_has_the_strength_and_the_noise_that_it_names() {
+    let items: Vec<Item> = (0..4000).map(|index| Item { index, epoch: 0 }).collect();
+    let (mean, std) = IMAGENET.tensors(Device::Cpu);
+    let of = |level: f64| {
+        let flat = (Tensor::full([4000, 3, 2, 2], level, (Kind::Float, Device::Cpu)) - &mean) / &std;
+        let found = Distort::Jitter.apply(&flat, &items, &IMAGENET, 3, 0) * &std + &mean;
+        found.select(3, 0).select(2, 0).contiguous()
+    };
+    let factor = of(100.0) / 100.0;
+    let (low, high) = (factor.min().double_value(&[]), factor.max().double_value(&[]));
+    assert!((0.595..0.61).contains(&low) && (1.39..1.405).contains(&high), "{low} {high}");
+    let noise = of(0.0);
+    for (axis, spread) in [
+        ([-0.5675f32, -0.5808, -0.5836], 0.2175),
+        ([0.7192, -0.0045, -0.6948], 0.0188),
+        ([0.4009, -0.8140, 0.4203], 0.0045),
+    ] {
+        let along = noise.matmul(&Tensor::from_slice(&axis)).std(false).double_value(&[]);
+        // Five standard errors of a deviation from 4,000 draws are 6 %.
+        assert!((along / (0.1 * spread) - 1.0).abs() < 0.06, "{axis:?}: {along}");
+    }
 }
 
 /// Each view is one of the 18 crops of 8 x 8 from a picture of 10 x 10 with a border of black, mirrored or not, and all of them are drawn.

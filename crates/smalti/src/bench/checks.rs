@@ -28,6 +28,10 @@ impl Torch<'_> {
     fn check_names(&self) -> Result<()> {
         let Plan { proxy, recipe, .. } = self.plan;
         let mut asked: BTreeSet<(&str, u32)> = BTreeSet::new();
+        // Metrics that are asked for besides are computed whatever the rows need.
+        if !recipe.metrics.is_empty() {
+            asked.insert((&proxy.network, proxy.size));
+        }
         for job in cells::jobs(self.plan) {
             if job.finished(self.out)?.is_some() {
                 continue;

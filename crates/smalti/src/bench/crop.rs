@@ -105,6 +105,27 @@ mod tests {
     }
 
     #[test]
+    fn the_best_mean_on_the_hold_out_is_chosen_wherever_it_stands() {
+        // The first seed alone prefers 0.9, the mean 0.5; the test images 0.9; all ranges of pca are equal.
+        fn worth(job: &Job) -> f64 {
+            match (job.exam, job.row.name.as_str(), job.crop_min) {
+                (Exam::Test, ..) => job.crop_min,
+                (Exam::Holdout, "pca", _) => 1.0,
+                (Exam::Holdout, _, 0.5) => 4.0,
+                (Exam::Holdout, _, 0.9) if job.seed == 0 => 5.0,
+                (Exam::Holdout, ..) => 0.0,
+            }
+        }
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let mut plan = plan();
+        (plan.crops, plan.crop_seeds) = (vec![0.1, 0.5, 0.9], 2);
+        let mut lab = Pretend { worth: Some(worth), ..Pretend::default() };
+        let cells = run(&plan, &mut lab, dir.path(), &SILENT).expect("done").cells;
+        let chosen: Vec<(&str, f64)> = cells.iter().map(|cell| (cell.method.as_str(), cell.crop_min)).collect();
+        assert_eq!(chosen, [("random", 0.5), ("random", 0.5), ("pca", 0.1), ("pca", 0.1)]);
+    }
+
+    #[test]
     fn finished_cells_choose_nothing_again() {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let plan = plan();

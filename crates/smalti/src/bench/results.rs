@@ -217,7 +217,30 @@ mod tests {
         for name in ["table.md", "table.tex", "results.csv", "results.json", "results.parquet", "report.html"] {
             assert!(dir.path().join(name).exists(), "{name}");
         }
-        assert_eq!(std::fs::read_to_string(dir.path().join("results.csv")).expect("there").lines().count(), 5);
+        let text = std::fs::read_to_string(dir.path().join("results.csv")).expect("there");
+        assert_eq!(text.lines().count(), 5);
+        let mut lines = text.lines().map(|line| line.split(',').collect::<Vec<&str>>());
+        let (head, line) = (lines.next().expect("a head"), lines.next().expect("a cell"));
+        assert_eq!(head.len(), line.len());
+        for (name, value) in [
+            ("method", "random"),
+            ("top1_percent", "20.5000"),
+            ("best_top1_percent", ""),
+            ("top5_percent", "60.0000"),
+            ("holdout_top1_percent", "21.0000"),
+            ("test_images", "100"),
+            ("train_images", "4"),
+            ("image_bytes", "2000"),
+            ("label_bytes", "32"),
+            ("steps", "10"),
+            ("images_seen", "500"),
+        ] {
+            let at = head.iter().position(|known| *known == name).unwrap_or_else(|| panic!("no {name} in {head:?}"));
+            assert_eq!(line[at], value, "{name}");
+        }
+        let table = smalti_data::tables::read_table(&dir.path().join("results.parquet")).expect("a table");
+        let held = table.column_by_name("holdout_top1_percent").and_then(|c| c.as_any().downcast_ref::<Float64Array>());
+        assert_eq!(held.map(|column| (column.len(), column.value(0))), Some((4, 21.0)));
         assert_eq!(cells::read_all(&plan(), dir.path()).expect("read"), cells);
     }
 }

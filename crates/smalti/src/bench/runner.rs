@@ -231,6 +231,8 @@ pub(crate) mod tests {
         pub(crate) fail_at: Option<usize>,
         /// Rows whose sets another process makes until the first student of this one is done.
         pub(crate) made_elsewhere: &'static [&'static str],
+        /// What the crop of a student adds to its percent; its smallest area where there is none.
+        pub(crate) worth: Option<fn(&Job) -> f64>,
     }
 
     impl Lab for Pretend {
@@ -256,7 +258,7 @@ pub(crate) mod tests {
                 crop_min: job.crop_min,
                 seed: job.seed,
                 exam: job.exam,
-                top1_percent: 20.0 + 5.0 * row + job.crop_min - job.seed as f64,
+                top1_percent: 20.0 + 5.0 * row + self.worth.map_or(job.crop_min, |worth| worth(job)) - job.seed as f64,
                 best_top1_percent: None,
                 top5_percent: 60.0,
                 holdout_top1_percent: Some(21.0),

@@ -59,12 +59,13 @@ pub fn tree(dir: &Path) -> BTreeMap<String, Vec<u8>> {
     found
 }
 
-/// The Python of the reference tests, if it is set up.
+/// The Python of the reference tests, if it is set up; `make test` says that it must be.
 pub fn python() -> Option<PathBuf> {
     let venv = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.venv");
     if venv.join("full.done").exists() {
         return Some(venv.join("bin/python"));
     }
+    assert!(std::env::var_os("SMALTI_REFERENCES").is_none(), "`make test` has set up {}", venv.display());
     eprintln!("skipped: there is no .venv with torchvision and datasets; scripts/setup.sh full makes it");
     None
 }
