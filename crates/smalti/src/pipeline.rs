@@ -5,8 +5,8 @@
 //!  source      scan       proxies    SQL        prune        combine       write
 //! ```
 //!
-//! Every stage leaves its table in `DIR.run` and is skipped when the table is there, so a run that was cut off goes on with the same
-//! command. What comes after, training and measuring, is in [`crate::students`] and [`crate::bench`].
+//! Every stage leaves its table in `DIR.run`. What takes long (traces, scores, shards of the set) is not made again when it is there, so a run that was cut
+//! off goes on with the same command. What comes after, training and measuring, is in [`crate::students`] and [`crate::bench`].
 
 use crate::recipe::{Recipe, Settings};
 use crate::run::{Run, check_apart};
