@@ -3,11 +3,12 @@
 
 use crate::batch::Normalise;
 use crate::engine::Engine;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, guard};
 use crate::nets::{Network, Shape};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use smalti_data::files;
 use std::collections::HashMap;
+use std::fmt::Display;
 use std::path::Path;
 use tch::{Kind, Tensor};
 
@@ -31,7 +32,7 @@ const SIZE: &str = "smalti.size";
 const CLASSES: &str = "smalti.classes";
 const CONSTANTS: &str = "smalti.normalise";
 
-fn wrong_file(path: &Path, cause: &impl std::fmt::Display) -> Error {
+fn wrong_file(path: &Path, cause: &impl Display) -> Error {
     Error::input(format!("cannot read the weights `{}`: {cause}", path.display()), "give a .safetensors file")
 }
 
@@ -86,13 +87,21 @@ fn bytes_of(tensor: &Tensor) -> Plain {
     }
 }
 
+/// One step of reading a file: its error, or its panic (the library adds up whatever offsets a header has), as an [`Error::Input`].
+fn reading<T, E: Display>(path: &Path, step: impl FnOnce() -> Result<T, E>) -> Result<T> {
+    guard("the weights", || step().map_err(|cause| wrong_file(path, &cause))).map_err(|error| match error {
+        Error::Torch { cause, .. } => wrong_file(path, &cause),
+        other => other,
+    })
+}
+
 /// What a checkpoint says of itself.
 ///
 /// # Errors
 /// [`Error::Input`] when it cannot be read or is no safetensors file.
 pub fn describe(path: &Path) -> Result<Description> {
     let file = files::read(path)?;
-    let (_, header) = SafeTensors::read_metadata(&file).map_err(|cause| wrong_file(path, &cause))?;
+    let (_, header) = reading(path, || SafeTensors::read_metadata(&file))?;
     let said = header.metadata().clone().unwrap_or_default();
     Ok(Description {
         network: said.get(NETWORK).cloned(),
@@ -124,7 +133,7 @@ pub fn load(network: &Network, path: &Path) -> Result<()> {
             "name the network it was saved from",
         )
     };
-    let found = Tensor::read_safetensors(path).map_err(|cause| wrong_file(path, &cause))?;
+    let found = reading(path, || Tensor::read_safetensors(path))?;
     let mut wanted: Vec<(&str, Tensor)> =
         network.params().iter().map(|p| (p.name.as_str(), p.tensor.detach())).collect();
     wanted.extend(network.buffers().iter().map(|(name, tensor)| (name.as_str(), tensor.shallow_clone())));
@@ -146,4 +155,23 @@ pub fn load(network: &Network, path: &Path) -> Result<()> {
         tch::no_grad(|| tensor.copy_(source));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Offsets whose sum is no number of 64 bits: the library that reads headers adds them up.
+    #[test]
+    fn a_header_that_adds_up_to_nothing_is_named() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let path = dir.path().join("evil.safetensors");
+        let largest = u64::MAX;
+        let header = format!(r#"{{"a":{{"dtype":"U8","shape":[{largest}],"data_offsets":[0,{largest}]}}}}"#);
+        let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+        bytes.extend(header.as_bytes());
+        std::fs::write(&path, bytes).expect("written");
+        let error = describe(&path).expect_err("refused").to_string();
+        assert!(error.contains("cannot read the weights") && error.contains("evil.safetensors"), "{error}");
+    }
 }

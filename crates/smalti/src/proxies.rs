@@ -1,7 +1,7 @@
 //! Settings of the scoring networks: their network, and the protocol by which they are trained.
 
-use crate::error::{unknown, usage};
-use crate::students::can_crop;
+use crate::error::{of_call, unknown, usage};
+use crate::students::{can_crop, check_rate};
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use smalti_data::crop::CropRange;
@@ -162,7 +162,8 @@ impl ProxySettings {
             let hint = "count epochs from 0, and name at least one below `epochs`";
             return bad(format!("eval-epochs {:?} are not epochs of {epochs}", self.eval_epochs), hint);
         }
-        self.crop().check()?;
+        self.crop().check().map_err(of_call)?;
+        check_rate(self.learning_rate, "give `learning-rate = 0.001` under [proxy], say")?;
         Ok(())
     }
 

@@ -91,12 +91,12 @@ pub struct Beside {
     /// Its name.
     pub flag: &'static str,
     /// What it was given.
-    pub value: Given,
+    pub value: Said,
 }
 
 /// What such a flag is given.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Given {
+pub enum Said {
     /// A name.
     Name(String),
     /// A file: BLAKE3 of its contents, in hexadecimal.
@@ -238,8 +238,8 @@ impl Settings {
                 .to_owned();
         for Beside { flag, value } in &self.beside {
             head.push_str(&match value {
-                Given::Name(name) => format!("# It takes --{flag} too: {name:?}\n"),
-                Given::File(hash) => format!("# It takes --{flag} too: the file whose BLAKE3 is {hash}.\n"),
+                Said::Name(name) => format!("# It takes --{flag} too: {name:?}\n"),
+                Said::File(hash) => format!("# It takes --{flag} too: the file whose BLAKE3 is {hash}.\n"),
             });
         }
         head + "\n" + &toml::to_string(self).expect("settings are tables of numbers and strings")

@@ -5,7 +5,7 @@ mod words;
 
 pub use summary::{Summary, summarise};
 
-use crate::error::{unknown, usage};
+use crate::error::{of_call, unknown, usage};
 use crate::ui::{Ui, count};
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
@@ -162,7 +162,7 @@ impl TrainingRecipe {
             can_crop(augment, "--augment constrained")?;
         }
         let crop = self.crop_min.map_or(protocol.crop, |min| crops_from(protocol.crop, min));
-        crop.of(1).check()?;
+        crop.of(1).check().map_err(of_call)?;
         let mix = match self.mix.as_deref() {
             None => protocol.mix,
             Some(name) => Mix::parse(name).ok_or_else(|| unknown("mixing", name, MIXES.iter().map(|m| m.name)))?,
@@ -175,12 +175,9 @@ impl TrainingRecipe {
         };
         let student = full_name(self.student.as_deref().unwrap_or(STUDENT));
         let optimiser = match self.learning_rate {
-            Some(rate) if rate > 0.0 && rate.is_finite() => protocol.optimiser.with_learning_rate(rate),
             Some(rate) => {
-                return Err(usage(
-                    format!("a learning rate of {rate} cannot train"),
-                    "give --learning-rate 0.001, say",
-                ));
+                check_rate(rate, "give --learning-rate 0.001, say")?;
+                protocol.optimiser.with_learning_rate(rate)
             }
             None => protocol.optimiser_for(&student),
         };
@@ -208,6 +205,17 @@ impl TrainingRecipe {
             // Checks are counted in epochs.
             checks: protocol.checks.filter(|_| !matches!(length, Duration::Fixed(Length::ImagesSeen(_)))),
         })
+    }
+}
+
+/// That a learning rate is one.
+///
+/// # Errors
+/// For what is no number above 0, with `hint`.
+pub fn check_rate(rate: f64, hint: &str) -> Result<()> {
+    match rate > 0.0 && rate.is_finite() {
+        true => Ok(()),
+        false => Err(usage(format!("a learning rate of {rate} cannot train"), hint)),
     }
 }
 

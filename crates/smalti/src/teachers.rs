@@ -6,6 +6,7 @@ use crate::students::{SetFacts, Training};
 use crate::ui::{Ui, count};
 use anyhow::Result;
 use smalti_data::files::{self, RunLock};
+use smalti_data::mosaic::Layout;
 use smalti_data::store::ImageStore;
 use smalti_data::tables::soft_labels::{LabelHeader, SoftLabels};
 use smalti_learn::batch::{IMAGENET, Normalise};
@@ -117,6 +118,7 @@ impl TeacherFile {
         if let Some(made) = said.size.filter(|&made| made != size) {
             ui.warn(format!("the teacher `{shown}` was trained at {made} px and looks at {size} px here"));
         }
+        Layout::new(1, size)?;
         let columns = columns(&own, classes, &self.path)?;
         if own.len() > classes.len() {
             ui.warn(format!(

@@ -23,6 +23,7 @@ use crate::engine::Engine;
 use crate::error::{Error, Result};
 use builder::{Builder, Parts};
 use noise::Noise;
+use smalti_data::mosaic::Layout;
 use smalti_data::store::ImageStore;
 use std::rc::Rc;
 use taps::Taps;
@@ -124,12 +125,13 @@ impl Network {
         Ok(Network { name: full_name(name), shape, params, buffers, body, noise, taps, kind: engine.kind })
     }
 
-    /// That there is a network `name` for images of `size` px.
+    /// A network `name` for images of `size` px and two classes, to find out before any work whether there is one.
     ///
     /// # Errors
-    /// As [`Network::new`].
-    pub fn check(name: &str, size: u32, engine: &Engine) -> Result<()> {
-        Network::new(name, Shape { classes: 2, size }, 0, engine).map(drop)
+    /// As [`Network::new`]; for a side that no image can have.
+    pub fn trial(name: &str, size: u32, engine: &Engine) -> Result<Network> {
+        Layout::new(1, size)?;
+        Network::new(name, Shape { classes: 2, size }, 0, engine)
     }
 
     /// Whether dropout and stochastic depth leave anything out in training; they do until told otherwise.

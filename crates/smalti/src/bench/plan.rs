@@ -4,7 +4,7 @@ use super::recipe::{BenchRecipe, RowRecipe};
 use super::teacher::PlannedTeacher;
 use crate::distill::Tuning;
 use crate::distill::list::{Distillation, distillation};
-use crate::error::usage;
+use crate::error::{of_call, usage};
 use crate::presets::preset;
 use crate::proxies::ProxySettings;
 use crate::recipe::Recipe;
@@ -236,7 +236,7 @@ impl BenchRecipe {
     fn all_metrics(&self, rows: &[Row]) -> Result<Vec<Metric>> {
         let epochs = self.proxy.settle(self.size)?.epochs;
         let named = self.metrics.iter().map(|name| smalti_select::metric(name, None));
-        let mut metrics = named.collect::<smalti_select::Result<Vec<Metric>>>()?;
+        let mut metrics = named.collect::<smalti_select::Result<Vec<Metric>>>().map_err(of_call)?;
         metrics.extend(rows.iter().filter_map(|row| row.metric().cloned()));
         metrics.sort_by(|a, b| a.name.cmp(&b.name));
         metrics.dedup();
@@ -336,7 +336,7 @@ impl BenchRecipe {
     fn settle_making(&self, row: &RowRecipe, name: &str) -> Result<(Making, String)> {
         let preset = preset(name)?;
         let rule = row.rule.as_deref().unwrap_or(preset.rule);
-        let needs = smalti_select::rule(rule)?.rule.needs;
+        let needs = smalti_select::rule(rule).map_err(of_call)?.rule.needs;
         let recipe = Recipe {
             ipc: self.ipc.first().copied(),
             preset: Some(name.to_owned()),
@@ -352,7 +352,12 @@ impl BenchRecipe {
             ..Recipe::default()
         };
         let settled = recipe.settle("check", self.size)?;
-        let metric = settled.metric.as_deref().map(|spec| smalti_select::metric(spec, row.hard_end)).transpose()?;
+        let metric = settled
+            .metric
+            .as_deref()
+            .map(|spec| smalti_select::metric(spec, row.hard_end))
+            .transpose()
+            .map_err(of_call)?;
         let choice = settled.choice()?;
         let about = match (&row.rule, &row.metric) {
             (None, None) => preset.about.to_owned(),

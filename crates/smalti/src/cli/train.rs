@@ -26,9 +26,11 @@ pub(super) fn run(args: &args::Train, form: Form, ui: &Ui) -> Result<Done> {
     if args.seeds == 0 {
         return Err(usage("no student is to be trained", "give --seeds 3, or leave it out"));
     }
+    let past = args.seed.checked_add(args.seeds);
+    let past = past.ok_or_else(|| usage("the seeds run past the largest number", "give a smaller --seed"))?;
     let engine = Engine::start(args.machine.settle())?;
     let train = TrainSet::open(&args.dir, &args.columns.options(), args.size, ui)?;
-    Network::check(&training.student, train.layout.size, &engine).map_err(of_call)?;
+    Network::trial(&training.student, train.layout.size, &engine).map_err(of_call)?;
     let test = open_test(args, &train, ui)?;
     let scratch = std::env::temp_dir();
     let train_store = train.load(&budget(&scratch), ui)?;
@@ -39,7 +41,7 @@ pub(super) fn run(args: &args::Train, form: Form, ui: &Ui) -> Result<Done> {
     let stores = (&train_store, &test_store, train.classes.len());
     let name = args.dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let mut runs = Vec::new();
-    for seed in args.seed..args.seed.saturating_add(args.seeds) {
+    for seed in args.seed..past {
         let mut labels = ready.labels(&training, &train_store, train.classes.len(), seed)?;
         let (result, network) = train_one(&name, &training, stores, &mut labels, seed, &engine, ui)?;
         runs.push(result);
@@ -48,17 +50,13 @@ pub(super) fn run(args: &args::Train, form: Form, ui: &Ui) -> Result<Done> {
         }
     }
     let label_bytes = ready.bytes(&training, facts, train.label_bytes)?;
-    let skipped = train.skipped() + test.skipped();
-    let summary = Summary {
-        label_bytes,
-        skipped_images: skipped as u64,
-        ..summarise(&training, &train, (train_store.len(), test_store.len()), &engine, runs)
-    };
+    let sizes = (train_store.len(), test_store.len());
+    let summary = Summary { label_bytes, ..summarise(&training, (&train, &test), sizes, &engine, runs) };
     match form {
         Form::Json => print_json(&summary)?,
         Form::Text => print(&text(&name, &training, &summary))?,
     }
-    Ok(Done::skipping(skipped))
+    Ok(Done::skipping(train.skipped() + test.skipped()))
 }
 
 fn recipe(args: &args::Train) -> TrainingRecipe {

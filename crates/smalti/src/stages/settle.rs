@@ -5,7 +5,7 @@ use super::{Given, given_scores};
 use crate::cache::train_hash;
 use crate::error::{failure, of_call, usage};
 use crate::pipeline::Request;
-use crate::recipe::{self, Beside, Settings};
+use crate::recipe::{Beside, Said, Settings};
 use crate::run::Run;
 use crate::sources::typical_side;
 use anyhow::Result;
@@ -57,7 +57,9 @@ pub fn settle(request: &Request, samples: &Samples, run: &Run) -> Result<Setting
         smalti_select::check_metric(&metric, epochs)?;
     }
     if let (Given::Nothing, Some(proxy)) = (&request.given, &settings.proxy) {
-        Network::check(&proxy.network, proxy.size, &Engine::start(request.machine)?).map_err(of_call)?;
+        let engine = Engine::start(request.machine)?;
+        let network = Network::trial(&proxy.network, proxy.size, &engine).map_err(of_call)?;
+        proxy.spec(samples.classes.len())?.train.growth.check(&network, proxy.size, &engine)?;
     }
     let text = settings.to_toml() + &images(request, samples);
     let named = match &request.given {
@@ -90,7 +92,7 @@ fn images(request: &Request, samples: &Samples) -> String {
 /// What was given from elsewhere is part of the identity of a run and of what its set says of itself; files by content.
 fn given_elsewhere(request: &Request, settings: &mut Settings) -> Result<()> {
     let file = |flag, path: &Path| {
-        let value = recipe::Given::File(files::hash(path)?.1);
+        let value = Said::File(files::hash(path)?.1);
         Ok::<_, anyhow::Error>(Beside { flag, value })
     };
     let of_choice = match &request.given {
@@ -108,7 +110,7 @@ fn given_elsewhere(request: &Request, settings: &mut Settings) -> Result<()> {
     }
     let options = &request.options;
     let map = options.class_map.as_deref().map(|path| file("class-map", path)).transpose()?;
-    let name = |flag, name: &Option<String>| name.clone().map(|name| Beside { flag, value: recipe::Given::Name(name) });
+    let name = |flag, name: &Option<String>| name.clone().map(|name| Beside { flag, value: Said::Name(name) });
     let columns = [name("image-column", &options.image_column), name("label-column", &options.label_column)];
     settings.beside.extend(of_choice.into_iter().chain(map).chain(columns.into_iter().flatten()));
     Ok(())

@@ -1,6 +1,6 @@
 //! Write: the compressed set, verified, its manifest last.
 
-use crate::recipe::{Beside, Given, Settings};
+use crate::recipe::{Beside, Said, Settings};
 use crate::report::words::bytes;
 use crate::run::Run;
 use crate::ui::{Ui, count};
@@ -56,8 +56,8 @@ fn method(settings: &Settings) -> BTreeMap<String, String> {
     ];
     let beside = settings.beside.iter().map(|Beside { flag, value }| {
         let said = match value {
-            Given::Name(name) => name.clone(),
-            Given::File(hash) => format!("made elsewhere, BLAKE3 {hash}"),
+            Said::Name(name) => name.clone(),
+            Said::File(hash) => format!("made elsewhere, BLAKE3 {hash}"),
         };
         (*flag, Some(said))
     });

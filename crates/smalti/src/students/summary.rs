@@ -2,7 +2,7 @@
 
 use super::{Training, program};
 use crate::report::stats::mean_sd;
-use crate::sources::TrainSet;
+use crate::sources::{TestSet, TrainSet};
 use serde::Serialize;
 use smalti_learn::engine::Engine;
 use smalti_learn::student::StudentResult;
@@ -43,7 +43,7 @@ pub struct Summary {
 /// Puts finished students together.
 pub fn summarise(
     training: &Training,
-    train: &TrainSet,
+    (train, test): (&TrainSet, &TestSet),
     sizes: (usize, usize),
     engine: &Engine,
     runs: Vec<StudentResult>,
@@ -58,7 +58,7 @@ pub fn summarise(
         training: training.clone(),
         train_images: sizes.0 as u64,
         test_images: sizes.1 as u64,
-        skipped_images: train.skipped() as u64,
+        skipped_images: (train.skipped() + test.skipped()) as u64,
         image_bytes: train.image_bytes,
         label_bytes: train.label_bytes,
         precision: engine.precision_name().to_owned(),
