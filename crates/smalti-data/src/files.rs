@@ -117,6 +117,11 @@ pub struct RunLock {
     _file: File,
 }
 
+/// Opens a lock file, creating it where needed. What somebody keeps under its name is left as it is.
+fn lock_file(path: &Path) -> Result<File> {
+    File::options().write(true).create(true).truncate(false).open(path).map_err(Error::io("create", path))
+}
+
 impl RunLock {
     /// Takes the lock file in `run`, creating the folder where needed.
     ///
@@ -125,7 +130,7 @@ impl RunLock {
     pub fn take(run: &Path) -> Result<RunLock> {
         fs::create_dir_all(run).map_err(Error::io("create the folder", run))?;
         let path = run.join(LOCK);
-        let file = File::create(&path).map_err(Error::io("create", &path))?;
+        let file = lock_file(&path)?;
         match file.try_lock() {
             Ok(()) => Ok(RunLock { _file: file }),
             Err(TryLockError::WouldBlock) => Err(Error::input(
@@ -143,7 +148,7 @@ impl RunLock {
     pub fn wait(run: &Path, waiting: &dyn Fn()) -> Result<RunLock> {
         fs::create_dir_all(run).map_err(Error::io("create the folder", run))?;
         let path = run.join(LOCK);
-        let file = File::create(&path).map_err(Error::io("create", &path))?;
+        let file = lock_file(&path)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {

@@ -160,7 +160,16 @@ impl Source {
     pub fn reaches_into(&self, folder: &Path) -> Result<bool> {
         let Ok(folder) = folder.canonicalize() else { return Ok(false) };
         for place in self.listing.places() {
-            if place.canonicalize().map_err(Error::io("read", &place))?.starts_with(&folder) {
+            let there = match place.canonicalize() {
+                Ok(there) => there,
+                // A link that leads nowhere is a bad image, which the scan names; but its folder may be there.
+                Err(_) if place.is_symlink() => match leads_towards(&place) {
+                    Some(folder) => folder,
+                    None => continue,
+                },
+                Err(error) => return Err(Error::io("read", &place)(error)),
+            };
+            if there.starts_with(&folder) {
                 return Ok(true);
             }
         }
@@ -284,6 +293,12 @@ impl Source {
     }
 }
 
+/// The last folder that is there on the way of a link.
+fn leads_towards(link: &Path) -> Option<PathBuf> {
+    let target = link.parent()?.join(link.read_link().ok()?);
+    target.ancestors().skip(1).find_map(|folder| folder.canonicalize().ok())
+}
+
 /// What is found: the kind of source, its classes, its images, and what to know of them.
 struct Found {
     kind: &'static str,
@@ -310,8 +325,7 @@ fn packed(path: &Path, options: &SourceOptions) -> Result<Option<Found>> {
     let found = match (tables.is_empty(), archives.is_empty() || beside) {
         (false, _) => {
             let (named, listing) = parquet::list(&tables, options)?;
-            let mut notes: Vec<String> =
-                together(tables.iter().filter_map(|path| split_in(path))).into_iter().collect();
+            let mut notes = notes_of(&tables);
             if path.is_dir() && folder::has_images(path)? {
                 let read = format!("the Parquet files of `{}` are read, and its folders are not", path.display());
                 notes.push(format!("{read}; move either away if the other is meant"));
@@ -320,8 +334,7 @@ fn packed(path: &Path, options: &SourceOptions) -> Result<Option<Found>> {
         }
         (true, false) => {
             let (named, listing) = tar::list(&archives, options)?;
-            let notes = together(archives.iter().filter_map(|path| split_in(path))).into_iter().collect();
-            Found { kind: "webdataset", named, listing: Arc::new(listing), notes }
+            Found { kind: "webdataset", named, listing: Arc::new(listing), notes: notes_of(&archives) }
         }
         (true, true) => return Ok(None),
     };
@@ -377,6 +390,11 @@ fn splits_of(paths: &[PathBuf]) -> Result<Vec<Split>> {
 fn split_in(path: &Path) -> Option<(String, Split)> {
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     stem.split(|c: char| !c.is_alphabetic()).find_map(|word| Some((word.to_owned(), split_word(word)?)))
+}
+
+/// What to know of some files.
+fn notes_of(files: &[PathBuf]) -> Vec<String> {
+    together(files.iter().filter_map(|path| split_in(path))).into_iter().collect()
 }
 
 /// A note where several words name a test part: they are measured on together.
