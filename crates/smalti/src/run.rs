@@ -63,7 +63,7 @@ impl Run {
     /// When they differ; the lines that do are named.
     pub fn keep_settings(&self, text: &str) -> Result<()> {
         let path = self.table("recipe.toml");
-        let work = ["trace", "scores.parquet", "begun", "blocks"].map(|name| self.table(name));
+        let work = ["trace", "scores.parquet", "begun", "blocks", "distilled"].map(|name| self.table(name));
         if !path.exists() || !work.iter().any(|made| made.exists()) {
             return Ok(files::write_bytes(&path, text.as_bytes())?);
         }

@@ -2,7 +2,8 @@
 
 use crate::report::words::{seconds, thousands};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use std::io::IsTerminal;
+use std::fmt::Display;
+use std::io::{IsTerminal, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -26,17 +27,22 @@ pub struct Ui {
     pub volume: Volume,
 }
 
+/// A line on standard error. A reader that has gone away, or a full disk, stops no run.
+pub fn tell(line: impl Display) {
+    let _ = writeln!(std::io::stderr().lock(), "{line}");
+}
+
 impl Ui {
     /// One remark: `prune    easy-first by el2n: kept 400 of 8,522`.
     pub fn say(&self, stage: &str, text: impl AsRef<str>) {
         if self.volume == Volume::Normal {
-            eprintln!("{stage:<8} {}", text.as_ref());
+            tell(format_args!("{stage:<8} {}", text.as_ref()));
         }
     }
 
     /// Something the user should know; quiet does not silence it.
     pub fn warn(&self, text: impl AsRef<str>) {
-        eprintln!("warning: {}", text.as_ref());
+        tell(format_args!("warning: {}", text.as_ref()));
     }
 
     /// A bar with rate and time left on terminals, and a line every five minutes elsewhere. `unit` is what is counted: `images`.
@@ -105,7 +111,7 @@ impl Progress {
     pub fn add(&self, n: u64) {
         self.bar.inc(n);
         let line = self.lines.as_ref().and_then(|lines| lines.due(self.bar.position(), self.start.elapsed()));
-        line.iter().for_each(|line| eprintln!("{line}"));
+        line.iter().for_each(tell);
     }
 
     /// Takes the bar away and returns the seconds since it was put up.

@@ -17,6 +17,9 @@ Example:
 /// Rows shown of a long list; --json has all.
 const SHOWN: usize = 10;
 
+/// Letters of a class name that are shown: labels taken from a column of texts may be long.
+const WIDEST: usize = 80;
+
 pub(super) fn run(args: &args::Inspect, form: Form, ui: &Ui) -> Result<Done> {
     let source = Source::open(&args.source, &args.columns.options())?;
     let samples = scan_with_progress(&source, ui)?;
@@ -33,12 +36,12 @@ fn text(place: &str, kind: &str, found: &Findings) -> String {
     let mut out = String::new();
     let (images, classes) = (count(found.images, "image"), count(found.classes.len() as u64, "class"));
     let _ = writeln!(out, "{place} ({kind}): {images} in {classes}, {}\n", bytes(found.bytes));
-    let width = found.classes.iter().map(|c| c.name.chars().count()).max().unwrap_or(0).max(5);
+    let width = found.classes.iter().map(|c| c.name.chars().count()).max().unwrap_or(0).clamp(5, WIDEST);
     let _ = writeln!(out, "| {:width$} | {:>9} | {:>9} | {:>10} |", "class", "train", "test", "unreadable");
     let _ = writeln!(out, "|{:-<w$}|{:->11}|{:->11}|{:->12}|", "", ":", ":", ":", w = width + 2);
     for class in &found.classes {
         let (train, test, bad) = (thousands(class.train), thousands(class.test), thousands(class.unreadable));
-        let _ = writeln!(out, "| {:width$} | {train:>9} | {test:>9} | {bad:>10} |", class.name);
+        let _ = writeln!(out, "| {:width$} | {train:>9} | {test:>9} | {bad:>10} |", shown(&class.name));
     }
     if let Some(sizes) = &found.sizes {
         let _ = writeln!(
@@ -58,6 +61,11 @@ fn text(place: &str, kind: &str, found: &Findings) -> String {
     out
 }
 
+/// A name as far as a line has room for it.
+fn shown(name: &str) -> String {
+    name.chars().take(WIDEST).collect()
+}
+
 fn list(out: &mut String, items: impl ExactSizeIterator<Item = String>) {
     let total = items.len();
     for item in items.take(SHOWN) {
@@ -65,5 +73,18 @@ fn list(out: &mut String, items: impl ExactSizeIterator<Item = String>) {
     }
     if total > SHOWN {
         let _ = writeln!(out, "  … and {} more (--json lists all)", total - SHOWN);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use smalti_data::tables::Samples;
+
+    #[test]
+    fn a_class_that_is_called_a_whole_text_is_cut_short() {
+        let classes = vec!["long ".repeat(20_000), "short".to_owned()];
+        let text = text("here", "parquet", &inspect(&Samples { classes, ..Samples::default() }));
+        assert!(text.contains("| short ") && text.lines().all(|line| line.chars().count() < 150), "{}", text.len());
     }
 }

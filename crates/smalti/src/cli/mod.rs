@@ -15,7 +15,7 @@ mod report;
 mod train;
 
 use crate::error::{exit_status, hint_of};
-use crate::ui::{Ui, Volume};
+use crate::ui::{self, Ui, Volume};
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use std::io::Write;
@@ -160,16 +160,16 @@ fn dispatch(cli: &Cli) -> Result<Done> {
 /// The error, its causes that say something new, and the next step.
 fn tell(error: &anyhow::Error) {
     let mut said = error.to_string();
-    eprintln!("error: {said}");
+    ui::tell(format_args!("error: {said}"));
     for cause in error.chain().skip(1) {
         let text = cause.to_string();
         if !said.contains(&text) {
-            eprintln!("  cause: {text}");
+            ui::tell(format_args!("  cause: {text}"));
             said = text;
         }
     }
     if let Some(hint) = hint_of(error) {
-        eprintln!("  hint: {hint}");
+        ui::tell(format_args!("  hint: {hint}"));
     }
 }
 

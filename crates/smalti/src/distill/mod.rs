@@ -180,6 +180,7 @@ impl Ready {
             gpu: engine.gpu(),
             tuned: order.method.tuned(&order.tuning, size)?,
         };
+        settings.layout()?;
         Ok(Ready { settings, teachers, engine })
     }
 
