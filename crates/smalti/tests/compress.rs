@@ -218,6 +218,7 @@ fn an_output_that_exists_is_kept_unless_force_replaces_our_own() {
         &["--ipc", "1", "--selection", arg(&ids)],
         &["--ipc", "1", "--metric", "el2n", "--scores", arg(&ids)],
         &["--ipc", "1", "--preset", "pca", "--device", "cuda:63"],
+        &["--ipc", "1", "--preset", "pca", "--proxy", "convnet-3", "--proxy-protocol", "fast-growing"],
     ] {
         run(compress(&source, &out, more).into_iter().chain(["--force"]), 1);
         assert!(tree(&out) == before && working() == tables, "what cannot be made replaces nothing: {more:?}");
@@ -225,6 +226,7 @@ fn an_output_that_exists_is_kept_unless_force_replaces_our_own() {
     for more in [
         &["--ipc", "1", "--preset", "pca", "--proxy", "resnet188"][..],
         &["--ipc", "1", "--preset", "pca", "--proxy", "convnet-4", "--proxy-size", "8"],
+        &["--ipc", "1", "--preset", "pca", "--proxy", "resnet18", "--proxy-size", "100000"],
         &["--ipc", "1", "--preset", "random", "--metric", "el2n"],
     ] {
         run(compress(&source, &out, more).into_iter().chain(["--force"]), 2);
@@ -253,6 +255,22 @@ fn an_unreadable_image_is_named_and_the_exit_status_says_so() {
     let found: serde_json::Value = serde_json::from_str(&stdout).expect("JSON");
     assert_eq!(found["unreadable"][0]["path"].as_str(), Some("train/disc/zz_bad.png"));
     assert_eq!(found["images"].as_u64(), Some(3 * (6 + 4) + 1));
+}
+
+/// Links that lead nowhere, or round in a circle, are bad images of any run, the one that goes on too.
+#[test]
+fn links_that_lead_nowhere_stop_no_run() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let (source, out) = (images(dir.path(), 6), dir.path().join("set"));
+    std::os::unix::fs::symlink("/nowhere/at/all.png", source.join("train/disc/gone.png")).expect("linked");
+    std::os::unix::fs::symlink("round.png", source.join("train/disc/round.png")).expect("linked");
+    std::fs::create_dir(&out).expect("created");
+    let random = ["--ipc", "1", "--preset", "random"];
+    let (_, stderr) = run(compress(&source, &out, &random), 3);
+    assert!(stderr.contains("gone.png") && stderr.contains("round.png"), "{stderr}");
+    std::os::unix::fs::symlink(out.join("train/disc/later.png"), source.join("train/disc/in.png")).expect("linked");
+    let (_, stderr) = run(compress(&source, &out, &random).into_iter().chain(["--force"]), 1);
+    assert!(stderr.contains("lies in the output"), "{stderr}");
 }
 
 #[test]

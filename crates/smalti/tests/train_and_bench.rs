@@ -182,6 +182,29 @@ fn a_bench_is_resumed_after_a_kill_repeats_without_proxies_and_is_reported() {
 }
 
 #[test]
+fn seeds_that_are_not_there_are_refused() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let source = images(dir.path(), 2);
+    let last = u64::MAX.to_string();
+    let (_, stderr) = run(["train", arg(&source), "--test", arg(&source), "--seed", &last], 2);
+    assert!(stderr.contains("past the largest number"), "{stderr}");
+}
+
+/// A reader of the remarks that has gone away is no failure.
+#[test]
+fn a_closed_standard_error_stops_no_run() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let (source, out) = (images(dir.path(), 4), dir.path().join("set"));
+    let mut child = smalti(["compress", arg(&source), "--ipc", "1", "--preset", "random", "--out", arg(&out)])
+        .stderr(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .expect("it starts");
+    drop(child.stderr.take());
+    assert_eq!(child.wait().expect("it ends").code(), Some(0));
+}
+
+#[test]
 fn an_image_that_is_left_out_shows_in_status_and_json() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let source = images(dir.path(), 8);
