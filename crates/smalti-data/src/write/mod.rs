@@ -19,7 +19,7 @@ mod webdataset;
 
 pub use hf_parquet::{ParquetRow, read_rows};
 pub(crate) use state::begun;
-pub use state::{State, clear, state};
+pub use state::{PAIR, State, clear, state};
 pub(crate) use webdataset::{INDEX, index};
 
 use crate::card;
@@ -165,7 +165,7 @@ pub fn write_set(
     state::remove_strays(dir, &members(&manifest))?;
     verify::check(dir, &manifest)?;
     manifest.write(dir)?;
-    state::finish(run)?;
+    state::finish(dir, run)?;
     Ok(manifest)
 }
 

@@ -21,9 +21,29 @@ pub enum State {
     Foreign,
 }
 
-/// The file in the working folder that says that everything in the set's folder is ours.
+/// The file in the working folder that says that a set was begun, and in which folder: it holds what [`PAIR`] holds there.
 fn marker(run: &Path) -> PathBuf {
     run.join("begun")
+}
+
+/// The file in the folder of a set that is not finished. Without it a folder that a person put in the place of one would pass for it, and lose its images.
+pub const PAIR: &str = ".begun-by-smalti";
+
+/// Whether everything in the folder of a set is what the run in its working folder wrote.
+fn is_pair(dir: &Path, run: &Path) -> bool {
+    let of = |path: &Path| fs::read(path).ok();
+    of(&marker(run)).is_some_and(|own| !own.is_empty() && Some(own) == of(&dir.join(PAIR)))
+}
+
+/// Marks a folder as one that the run began, unless it is. Whenever this is cut off, the folder is what it was before: empty, or a finished set.
+fn mark(dir: &Path, run: &Path) -> Result<()> {
+    if is_pair(dir, run) {
+        return Ok(());
+    }
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let text = format!("{}-{}\n", std::process::id(), now.as_nanos());
+    files::write_bytes(&marker(run), text.as_bytes())?;
+    files::write_bytes(&dir.join(PAIR), text.as_bytes())
 }
 
 /// Looks at the folder `dir` of a set whose working folder is `run`.
@@ -37,7 +57,7 @@ pub fn state(dir: &Path, run: &Path) -> Result<State> {
     if manifest::exists(dir)? {
         return Ok(State::Finished);
     }
-    Ok(if marker(run).exists() && !dir.join(MANIFEST).exists() { State::Begun } else { State::Foreign })
+    Ok(if is_pair(dir, run) && !dir.join(MANIFEST).exists() { State::Begun } else { State::Foreign })
 }
 
 /// The set that an earlier run began and did not finish, where `path` is its folder or lies in `train/` or `data/` of it: by the working folder beside it.
@@ -58,8 +78,8 @@ pub(crate) fn begun(path: &Path) -> Result<Option<PathBuf>> {
 pub(super) fn begin(dir: &Path, run: &Path) -> Result<()> {
     match state(dir, run)? {
         State::Empty | State::Begun => {
-            files::write_bytes(&marker(run), b"")?;
-            fs::create_dir_all(dir).map_err(Error::io("create the folder", dir))
+            fs::create_dir_all(dir).map_err(Error::io("create the folder", dir))?;
+            mark(dir, run)
         }
         State::Finished => Err(Error::input(
             format!("`{}` holds a finished set", dir.display()),
@@ -88,7 +108,7 @@ pub fn clear(dir: &Path, run: &Path) -> Result<()> {
         State::Begun | State::Finished => {}
     }
     // In this order a run that is cut off here is a begun one, never a finished set with files missing.
-    files::write_bytes(&marker(run), b"")?;
+    mark(dir, run)?;
     for name in [MANIFEST, "README.md", "class_to_idx.txt", "recipe.toml", super::INDEX] {
         remove_file(&dir.join(name))?;
     }
@@ -130,10 +150,11 @@ pub(super) fn remove_strays(dir: &Path, members: &HashSet<String>) -> Result<()>
 }
 
 /// Forgets the working files of a set that is finished.
-pub(super) fn finish(run: &Path) -> Result<()> {
+pub(super) fn finish(dir: &Path, run: &Path) -> Result<()> {
     for folder in [run.join("shards"), run.join("images")] {
         remove_tree(&folder)?;
     }
+    remove_file(&dir.join(PAIR))?;
     remove_file(&marker(run))
 }
 

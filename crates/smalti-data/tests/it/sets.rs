@@ -6,7 +6,7 @@ use smalti_data::mosaic::{Layout, Plan, PlannedImage, group};
 use smalti_data::scan::scan;
 use smalti_data::store::{Budget, Fit, ImageStore};
 use smalti_data::tables::Samples;
-use smalti_data::write::{OutputFormat, SetSpec, State, clear, source_hash, state, write_set};
+use smalti_data::write::{OutputFormat, PAIR, SetSpec, State, clear, source_hash, state, write_set};
 use smalti_data::{Result, Source, verify};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -173,7 +173,8 @@ fn an_unfinished_set_is_no_source() {
         let (dir, run) = given.out(&name);
         // As a process leaves it that is killed between the last image and the manifest.
         std::fs::remove_file(dir.join(MANIFEST)).expect("removed");
-        put(&run, "begun", b"");
+        put(&run, "begun", b"a run");
+        put(&dir, PAIR, b"a run");
         for path in [&dir, &dir.join(""), &dir.join("../").join(&name)] {
             let (error, hint) = refused(path);
             assert!(error.contains("is not finished") && hint.contains("same command again"), "{error} {hint}");
@@ -224,10 +225,27 @@ fn what_is_not_ours_is_left_alone() {
     let first = tree(&dir);
     put(&dir, "notes.txt", b"mine");
     clear(&dir, &run).expect("ours");
-    assert_eq!(tree(&dir).into_keys().collect::<Vec<_>>(), [PathBuf::from("notes.txt")]);
+    assert_eq!(tree(&dir).into_keys().collect::<Vec<_>>(), [PathBuf::from(PAIR), PathBuf::from("notes.txt")]);
     given.write("set", &plan, &spec).expect("written again beside the notes");
     std::fs::remove_file(dir.join("notes.txt")).expect("removed");
     assert_eq!(tree(&dir), first);
+}
+
+#[test]
+fn a_folder_in_the_place_of_an_unfinished_set_is_its_owners() {
+    let given = given(40);
+    let (plan, spec) = given.plan(40, 1);
+    std::fs::remove_file(given.dir.path().join("in/c/079.png")).expect("removed");
+    given.write("out", &plan, &spec).expect_err("a source image is gone");
+    let (dir, run) = given.out("out");
+    assert_eq!(state(&dir, &run).expect("readable"), State::Begun);
+    // A person removes it, and puts images there, named as ours are.
+    std::fs::remove_dir_all(&dir).expect("removed");
+    put(&dir, "train/c/c_00123.png", b"a photograph");
+    assert_eq!(state(&dir, &run).expect("readable"), State::Foreign);
+    assert!(given.write("out", &plan, &spec).expect_err("refused").to_string().contains("not written by smalti"));
+    assert!(clear(&dir, &run).is_err());
+    assert_eq!(tree(&dir).len(), 1);
 }
 
 #[test]
