@@ -158,7 +158,7 @@ impl Cache {
         if artifacts.is_dir() {
             for folder in fs::read_dir(&artifacts).with_context(|| format!("cannot read `{}`", artifacts.display()))? {
                 let folder = folder?.path();
-                if let Some(mut entry) = read(&folder) {
+                if let Some(mut entry) = read(&folder).filter(|_| !is_leftover(&folder)) {
                     let used = fs::metadata(folder.join(ABOUT)).and_then(|about| about.modified()).ok();
                     let unused = used.and_then(|used| SystemTime::now().duration_since(used).ok());
                     entry.unused_seconds = unused.map_or(0, |unused| unused.as_secs());
@@ -175,14 +175,20 @@ impl Cache {
     /// # Errors
     /// As [`Cache::list`]; when something cannot be removed.
     pub fn clean(&self, keep: u64) -> Result<Vec<Entry>> {
-        let (mut found, mut gone) = (self.list()?, Vec::new());
         self.clear_leftovers()?;
+        let (mut found, mut gone) = (self.list()?, Vec::new());
         let mut left: u64 = found.iter().map(|entry| entry.bytes).sum();
         while left > keep
             && let Some(entry) = found.pop()
         {
             let folder = self.artifacts().unwrap_or_default().join(format!("{}-{}", entry.kind.name(), entry.key));
-            fs::remove_dir_all(&folder).with_context(|| format!("cannot remove `{}`", folder.display()))?;
+            // Another process may have removed it meanwhile.
+            match fs::remove_dir_all(&folder) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(error).with_context(|| format!("cannot remove `{}`", folder.display()));
+                }
+                _ => {}
+            }
             left -= entry.bytes;
             gone.push(entry);
         }
@@ -195,7 +201,7 @@ impl Cache {
         let _alone = RunLock::wait(&artifacts, &|| ())?;
         for folder in fs::read_dir(&artifacts).with_context(|| format!("cannot read `{}`", artifacts.display()))? {
             let folder = folder?.path();
-            if folder.is_dir() && folder.extension().is_some_and(|end| end == files::PARTIAL) {
+            if folder.is_dir() && is_leftover(&folder) {
                 fs::remove_dir_all(&folder).with_context(|| format!("cannot remove `{}`", folder.display()))?;
             }
         }
@@ -206,6 +212,11 @@ impl Cache {
     pub fn location(&self) -> Option<PathBuf> {
         self.artifacts()
     }
+}
+
+/// Whether a folder was being written when a process was stopped.
+fn is_leftover(folder: &Path) -> bool {
+    folder.extension().is_some_and(|end| end == files::PARTIAL)
 }
 
 fn read(folder: &Path) -> Option<Entry> {
@@ -272,6 +283,10 @@ mod tests {
         assert_eq!(listed, [keys[1].clone(), keys[0].clone()], "the one used last comes first");
         let cut = dir.path().join(format!("cache/artifacts/decoded-{}.{}", keys[0], files::PARTIAL));
         files::write_bytes(&cut.join("files/pixels.rgb"), b"half").expect("written");
+        // Stopped between its description and its last name.
+        let described = fs::read(about(&keys[0])).expect("there");
+        files::write_bytes(&cut.join(ABOUT), &described).expect("written");
+        assert_eq!(cache.list().expect("listed").len(), 2, "what was not finished is no artifact");
         let gone = cache.clean(5).expect("cleaned");
         assert!(!cut.exists(), "what a stopped process left");
         assert_eq!((gone.len(), gone[0].key.as_str(), gone[0].bytes), (1, keys[0].as_str(), 5));

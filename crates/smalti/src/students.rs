@@ -124,6 +124,10 @@ pub(crate) fn can_crop(augment: Augment, other: &str) -> Result<()> {
 /// Network unless told otherwise: the benchmark's.
 const STUDENT: &str = "resnet18";
 
+/// The longest training that is taken for meant.
+const MOST_SEEN: u64 = 1_000_000_000_000;
+const MOST_EPOCHS: u32 = 1_000_000;
+
 /// Fewer steps than this and a student has hardly begun to learn.
 const FEW_STEPS: u64 = 1000;
 
@@ -157,6 +161,13 @@ impl TrainingRecipe {
         let nothing = |length: Length| length.epochs() == Some(0) || length == Length::ImagesSeen(0);
         if batch == Batch::Fixed(0) || matches!(length, Duration::Fixed(length) if nothing(length)) {
             return Err(usage("a student of no step learns nothing", "give --images-seen and --batch above 0"));
+        }
+        // Products with numbers of images stay countable.
+        if self.images_seen.is_some_and(|seen| seen > MOST_SEEN) || self.epochs.is_some_and(|n| n > MOST_EPOCHS) {
+            return Err(usage(
+                "no training ends that long",
+                format!("give --images-seen up to {MOST_SEEN}, or --epochs up to {MOST_EPOCHS}"),
+            ));
         }
         if self.crop_min.is_some() {
             can_crop(augment, "--augment constrained")?;
@@ -394,6 +405,8 @@ mod tests {
             TrainingRecipe { mix: Some("cutmax".into()), ..base() },
             TrainingRecipe { images_seen: Some(1), epochs: Some(1), ..base() },
             TrainingRecipe { images_seen: Some(0), ..base() },
+            TrainingRecipe { images_seen: Some(u64::MAX), ..base() },
+            TrainingRecipe { epochs: Some(u32::MAX), ..base() },
             TrainingRecipe { batch: Some(0), ..base() },
             TrainingRecipe { crop_min: Some(1.5), ..base() },
             TrainingRecipe { crop_min: Some(0.5), augment: Some("none".into()), ..base() },

@@ -95,6 +95,29 @@ fn a_run_cut_after_any_stage_makes_only_what_is_missing() {
     }
 }
 
+#[test]
+fn a_run_that_goes_on_with_another_program_or_machine_says_so() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let (source, out) = (images(dir.path(), 12), dir.path().join("set"));
+    let mut args = vec!["compress", arg(&source), "--out", arg(&out), "--quiet", "--ipc", "2", "--preset", "pca"];
+    args.extend(TINY_PROXY);
+    let (_, stderr) = run(args.clone(), 0);
+    assert!(!stderr.contains("were trained by"), "{stderr}");
+    // As a run of another version leaves it that was cut before its second proxy.
+    let work = dir.path().join("set.run");
+    let reports = std::fs::read_to_string(work.join("proxies.json")).expect("there");
+    let by = reports.find("smalti ").expect("it says what trained it");
+    std::fs::write(work.join("proxies.json"), format!("{}smalti 0.0.9{}", &reports[..by], &reports[by..]))
+        .expect("written");
+    std::fs::remove_dir_all(&out).expect("removed");
+    for made in ["selection.parquet", "scores.parquet"] {
+        std::fs::remove_file(work.join(made)).expect("removed");
+    }
+    std::fs::remove_dir_all(work.join("trace/seed=1")).expect("removed");
+    let (_, stderr) = run(args, 0);
+    assert!(stderr.contains("were trained by smalti 0.0.9"), "{stderr}");
+}
+
 /// Kills a run after some time; if it ends before, says how long it took.
 fn kill_after(mut command: Command, time: Duration) -> Option<Duration> {
     let start = Instant::now();
@@ -144,6 +167,47 @@ fn ctrl_c_says_how_to_go_on_and_leaves_nothing_half_visible() {
     assert!(!out.join("manifest.json").exists());
     check(&command(&source, &out, "both").output().expect("it starts"), 0);
     run(["verify", arg(&out)], 0);
+}
+
+/// Whoever stops the first process of `--jobs`, and however, has stopped them all.
+#[cfg(target_os = "linux")]
+#[test]
+fn the_other_processes_of_a_bench_end_with_the_first() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    images(dir.path(), 6);
+    let recipe = dir.path().join("endless.toml");
+    let text = "name = \"endless\"\nsource = \"images\"\nsize = 16\nipc = [1]\nseeds = 4\nholdout = 0.25\n[training]\nstudent = \"convnet-1/4\"\n\
+                images-seen = 1000000000\nbatch = 8\ncrop-min = 0.3\n[[row]]\npreset = \"random\"\n";
+    std::fs::write(&recipe, text).expect("written");
+    let wait = |what: &str, there: &dyn Fn() -> bool| {
+        let start = Instant::now();
+        while !there() {
+            assert!(start.elapsed() < Duration::from_secs(120), "{what}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    };
+    for signal in ["-KILL", "-TERM"] {
+        let out = dir.path().join(signal);
+        let mut first = smalti(["bench", arg(&recipe), "--out", arg(&out), "--quiet", "--threads", "2", "--jobs", "2"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("it starts");
+        let list = format!("/proc/{0}/task/{0}/children", first.id());
+        let others = || std::fs::read_to_string(&list).unwrap_or_default();
+        wait("a second process", &|| !others().trim().is_empty());
+        let second = Path::new("/proc").join(others().trim()).join("stat");
+        // One that has ended may wait there for whoever asks how.
+        let works = || std::fs::read_to_string(&second).is_ok_and(|stat| !stat.contains(") Z "));
+        // Both sets are made before a student is trained, and a lock is taken for each student.
+        let busy = || std::fs::read_dir(out.join("work/locks/cells")).map_or(0, Iterator::count);
+        wait("both take a student", &|| busy() > 1);
+        assert!(works(), "the second process has ended by itself");
+        let asked = Command::new("kill").args([signal, &first.id().to_string()]).status().expect("kill runs");
+        assert!(asked.success());
+        first.wait().expect("it ends");
+        wait("the second process ends", &|| !works());
+    }
 }
 
 #[test]

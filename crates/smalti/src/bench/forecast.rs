@@ -118,7 +118,7 @@ pub fn forecast(plan: &Plan, out: &Path, engine: &Engine, ui: &Ui) -> Result<For
         let spec = training.spec("warm-up", 0, facts);
         let label_bytes = match training.labels {
             LabelKind::Hard => facts.images as u64 * LABEL_BYTES,
-            LabelKind::Soft(_) => seen * 2 * classes as u64,
+            LabelKind::Soft(_) => seen.saturating_mul(2 * classes as u64),
         };
         ui.say("warm-up", format!("{} under {} on noise", training.student, training.protocol));
         students.push(Forecast {
@@ -179,7 +179,7 @@ fn proxies(
     let training = recipe.settle()?;
     ui.say("warm-up", format!("{} at {} px on noise", proxy.network, proxy.size));
     let rate = rate(&training, proxy.size, classes, engine)?;
-    let seen = images as u64 * u64::from(proxy.epochs);
+    let seen = (images as u64).saturating_mul(u64::from(proxy.epochs));
     Ok(Some((plan.recipe.seeds * u64::from(proxy.seeds), seen, rate)))
 }
 

@@ -14,6 +14,9 @@ use smalti_data::source::SourceOptions;
 use smalti_select::{Balance, Choice, Metric};
 use std::path::{Path, PathBuf};
 
+/// The most seeds that are taken for meant.
+const MOST_SEEDS: u64 = 10_000;
+
 /// A checked recipe.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
@@ -202,6 +205,9 @@ impl BenchRecipe {
         if self.ipc.is_empty() || self.seeds == 0 {
             return Err(usage("the recipe asks for no cell", "give `ipc = [10]` and `seeds = 3`"));
         }
+        if self.seeds > MOST_SEEDS {
+            return Err(usage(format!("{} seeds are more than {MOST_SEEDS}", self.seeds), "give `seeds = 3`"));
+        }
         if self.ipc.contains(&ALL) {
             return Err(usage(
                 "`ipc` has a budget of 0 images per class",
@@ -217,7 +223,7 @@ impl BenchRecipe {
     /// The smallest crop areas to choose among, and the students of each.
     fn settle_crops(&self) -> Result<(Vec<f64>, u64)> {
         let Some(choice) = &self.crop else { return Ok((Vec::new(), 0)) };
-        if choice.min.is_empty() || choice.seeds == 0 {
+        if choice.min.is_empty() || choice.seeds == 0 || choice.seeds > MOST_SEEDS {
             return Err(usage("[crop] offers no choice", "give `min = [0.08, 0.25]` and `seeds = 1`, or leave it out"));
         }
         if choice.min.len() > 1 && self.holdout <= 0.0 {

@@ -347,6 +347,7 @@ augment = "standard"
             ("min = [0.1, 0.5]", "min = [0.1, 1.5]"),
             ("augment = \"standard\"", "augment = \"standart\""),
             ("seeds = 2\n", "seeds = 2\nsead = 1\n"),
+            ("seeds = 2\n", "seeds = 20000000000000\n"),
             ("name = \"pca-uncut\"\npreset = \"pca\"", "preset = \"full\"\ngrid = 2"),
             ("name = \"pca-uncut\"\npreset = \"pca\"", "name = \"b\"\nset = \"b\"\nmetric = \"el2n\""),
             ("name = \"pca-uncut\"\npreset = \"pca\"", "name = \"b\"\npreset = \"pca\"\nipc = 2"),

@@ -23,6 +23,9 @@ Example:
   smalti bench recipes/imagenette-ipc10.toml --dry-run";
 
 pub(super) fn run(args: &args::Bench, form: Form, ui: &Ui) -> Result<Done> {
+    if args.helper {
+        end_with_the_first()?;
+    }
     let recipe = BenchRecipe::read(&args.recipe)?;
     let out = args.out.clone().unwrap_or_else(|| PathBuf::from(format!("bench-{}", recipe.name)));
     let from = args.recipe.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -89,18 +92,31 @@ impl Helpers {
         let mut helpers = Helpers(Vec::new());
         for _ in 1..args.jobs {
             let mut command = Command::new(&program);
-            command.arg("bench").arg(&args.recipe).arg("--out").arg(out).arg("--quiet");
+            command.arg("bench").arg(&args.recipe).arg("--out").arg(out).args(["--quiet", "--helper"]);
             command.args(["--threads", &threads.to_string(), "--precision", &precision]);
             command.args(["--device", &device_name(args.machine.device)]);
-            let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+            let child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
             helpers.0.push(child.context("a second process cannot be started; do without --jobs")?);
         }
         Ok(helpers)
     }
 
     fn finish(mut self) {
+        // To wait closes the input, at whose end a helper ends.
+        let _open: Vec<_> = self.0.iter_mut().map(|child| child.stdin.take()).collect();
         self.0.iter_mut().for_each(|child| drop(child.wait()));
     }
+}
+
+/// Ends this process when its standard input ends: when the one that started it has ended in any way, by a signal too. Every file is renamed when it is whole.
+fn end_with_the_first() -> Result<()> {
+    let wait = || {
+        drop(std::io::copy(&mut std::io::stdin(), &mut std::io::sink()));
+        // Nothing is torn down below threads that still compute.
+        signal_hook::low_level::exit(1)
+    };
+    std::thread::Builder::new().spawn(wait).context("no thread can be started; do without --jobs")?;
+    Ok(())
 }
 
 /// A run that fails takes its helpers along: every file is renamed when it is whole.

@@ -14,6 +14,7 @@ use crate::sources::{budget, rows};
 use crate::students::{machine, program};
 use crate::ui::{Ui, count};
 use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
 use smalti_data::files;
 use smalti_data::mosaic::Layout;
 use smalti_data::source::Source;
@@ -169,6 +170,16 @@ pub fn given_scores(path: &Path, metric: &str, end: Option<HardEnd>) -> Result<S
 const TRACE: &str = "trace";
 const REPORT: &str = "report.json";
 
+/// What a finished proxy reported.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Trained {
+    #[serde(flatten)]
+    report: ProxyReport,
+    /// The program and the machine. Earlier versions did not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    by: Option<String>,
+}
+
 /// Which proxies to train, and where their traces go.
 pub struct ProxyJob<'a> {
     /// How each is trained.
@@ -198,6 +209,7 @@ pub fn train_proxies(
     let missing: Vec<u64> = job.seeds.iter().copied().filter(|&seed| !job.is_there(seed)).collect();
     if !missing.is_empty() {
         let (engine, cache) = (engine()?, Cache::open());
+        let by = format!("smalti {}, {}", program(), machine(&engine));
         let mut store = None;
         for seed in missing {
             let key = job.key(source, samples, seed, &engine);
@@ -213,12 +225,17 @@ pub fn train_proxies(
                     train_one(job, store, samples.classes.len(), seed, &engine, ui)?
                 }
             };
-            reports.retain(|known| known.seed != seed);
-            reports.push(report.clone());
+            reports.retain(|known| known.report.seed != seed);
+            reports.push(Trained { report: report.clone(), by: Some(by.clone()) });
             files::write_bytes(job.reports, &serde_json::to_vec_pretty(&reports)?)?;
             if is_new {
                 job.keep_in_cache(&cache, &key, &report, ui);
             }
+        }
+        if let Some(other) = job.trained_otherwise(&reports, &by) {
+            ui.warn(format!(
+                "some of the proxies were trained by {other}, the others by {by}: to repeat these scores, both are needed; --scores keeps them"
+            ));
         }
     }
     job.seconds()
@@ -277,8 +294,14 @@ impl ProxyJob<'_> {
         });
     }
 
+    /// What trained a proxy of this job elsewhere, where that is known: training repeats its bits on one build, processor and number of threads alone.
+    fn trained_otherwise<'a>(&self, reports: &'a [Trained], by: &str) -> Option<&'a str> {
+        let mut own = reports.iter().filter(|known| self.seeds.contains(&known.report.seed));
+        own.find_map(|known| known.by.as_deref().filter(|other| *other != by))
+    }
+
     /// What finished proxies reported.
-    fn known(&self) -> Result<Vec<ProxyReport>> {
+    fn known(&self) -> Result<Vec<Trained>> {
         if !self.reports.exists() {
             return Ok(Vec::new());
         }
@@ -291,7 +314,9 @@ impl ProxyJob<'_> {
     /// # Errors
     /// When their report is damaged.
     pub fn seconds(&self) -> Result<f64> {
-        Ok(self.known()?.iter().filter(|report| self.seeds.contains(&report.seed)).map(|report| report.seconds).sum())
+        let known = self.known()?;
+        let own = known.iter().map(|known| &known.report).filter(|report| self.seeds.contains(&report.seed));
+        Ok(own.map(|report| report.seconds).sum())
     }
 }
 

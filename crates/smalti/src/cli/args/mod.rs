@@ -201,6 +201,9 @@ pub struct Bench {
     /// Processes that share the cells, each with its part of the threads and with its own memory
     #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Run")]
     pub jobs: usize,
+    /// Another process of `--jobs`, which ends with the one that started it and holds its standard input open
+    #[arg(long, hide = true)]
+    pub helper: bool,
     #[command(flatten)]
     pub machine: Machine,
 }
