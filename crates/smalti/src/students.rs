@@ -124,7 +124,8 @@ pub(crate) fn can_crop(augment: Augment, other: &str) -> Result<()> {
 /// Network unless told otherwise: the benchmark's.
 const STUDENT: &str = "resnet18";
 
-/// The longest training that is taken for meant.
+/// The longest training and the largest step that are taken for meant.
+const MOST_BATCH: u32 = 65_536;
 const MOST_SEEN: u64 = 1_000_000_000_000;
 const MOST_EPOCHS: u32 = 1_000_000;
 
@@ -161,6 +162,9 @@ impl TrainingRecipe {
         let nothing = |length: Length| length.epochs() == Some(0) || length == Length::ImagesSeen(0);
         if batch == Batch::Fixed(0) || matches!(length, Duration::Fixed(length) if nothing(length)) {
             return Err(usage("a student of no step learns nothing", "give --images-seen and --batch above 0"));
+        }
+        if self.batch.is_some_and(|batch| batch > MOST_BATCH) {
+            return Err(usage("a step of so many images fits no memory", format!("give --batch up to {MOST_BATCH}")));
         }
         // Products with numbers of images stay countable.
         if self.images_seen.is_some_and(|seen| seen > MOST_SEEN) || self.epochs.is_some_and(|n| n > MOST_EPOCHS) {
@@ -408,6 +412,7 @@ mod tests {
             TrainingRecipe { images_seen: Some(u64::MAX), ..base() },
             TrainingRecipe { epochs: Some(u32::MAX), ..base() },
             TrainingRecipe { batch: Some(0), ..base() },
+            TrainingRecipe { batch: Some(u32::MAX), ..base() },
             TrainingRecipe { crop_min: Some(1.5), ..base() },
             TrainingRecipe { crop_min: Some(0.5), augment: Some("none".into()), ..base() },
             TrainingRecipe { crop_min: Some(0.5), protocol: Some("fast".into()), ..base() },

@@ -235,6 +235,8 @@ fn rded_puts_the_easiest_crops_of_different_images_into_tiles() {
     assert!(stderr.contains("do not fill an image of 16 px"), "{stderr}");
     let (_, stderr) = made("rded", &source, &teacher, &one, &["--compat", "--force"], 2);
     assert!(stderr.contains("--compat means nothing to `rded`"), "{stderr}");
+    let (_, stderr) = made("rded", &source, &teacher, &one, &["--crops", "4000000000", "--force"], 2);
+    assert!(stderr.contains("give --crops up to 1000"), "{stderr}");
     let (_, stderr) = made("sre2l", &source, &teacher, &one, &["--pool", "7", "--force"], 2);
     assert!(stderr.contains("--pool means nothing to `sre2l`"), "{stderr}");
     // Whatever was asked with --force, the set is still there.

@@ -64,20 +64,24 @@ impl Distillation {
         }
         let moves = self.moves_pixels();
         let given = [
-            ("--iterations", tuning.iterations, moves),
-            ("--block", tuning.block, moves),
-            ("--compat", tuning.follows.map(|_| 1), moves),
-            ("--grid", tuning.grid, !moves),
-            ("--pool", tuning.pool, !moves),
-            ("--crops", tuning.crops, !moves),
+            ("--iterations", tuning.iterations, moves, u32::MAX),
+            ("--block", tuning.block, moves, u32::MAX),
+            ("--compat", tuning.follows.map(|_| 1), moves, 1),
+            ("--grid", tuning.grid, !moves, u32::MAX),
+            ("--pool", tuning.pool, !moves, u32::MAX),
+            // All of an image are held at once.
+            ("--crops", tuning.crops, !moves, 1000),
         ];
-        for (flag, number, means) in given {
+        for (flag, number, means, most) in given {
             match number {
                 Some(_) if !means => {
                     return Err(usage(format!("{flag} means nothing to `{}`", self.name), "leave it out"));
                 }
                 Some(0) => {
                     return Err(usage(format!("with {flag} 0 nothing is made"), format!("give {flag} above 0")));
+                }
+                Some(number) if number > most => {
+                    return Err(usage(format!("{flag} {number} is too much"), format!("give {flag} up to {most}")));
                 }
                 _ => {}
             }

@@ -263,6 +263,7 @@ pub struct Observe {
     pub crops: Vec<f64>,
     /// Random views of each image
     #[arg(long, value_name = "N", default_value_t = 10, requires = "crops", help_heading = "Views")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub views: u32,
     /// Seed of the views
     #[arg(long, value_name = "S", default_value_t = 0, requires = "crops", help_heading = "Views")]
