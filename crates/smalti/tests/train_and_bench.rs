@@ -313,6 +313,41 @@ fn methods_lists_every_family() {
     );
 }
 
+/// The demo up to its first proxy; all of it takes minutes, and is `make demo`.
+#[test]
+fn the_demo_paints_its_images_and_begins() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let out = dir.path().join("demo");
+    let begin = || {
+        let mut demo = smalti(["demo", "--out", arg(&out), "--quiet"]).spawn().expect("it starts");
+        let start = Instant::now();
+        while !out.join("work/samples.parquet").exists() && start.elapsed() < Duration::from_secs(120) {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let works = demo.try_wait().expect("asked").is_none();
+        demo.kill().expect("killed");
+        demo.wait().expect("it ends");
+        assert!(
+            works && out.join("work/samples.parquet").exists(),
+            "it reached its proxies, and did not end by itself"
+        );
+    };
+    begin();
+    let painted = tree(&out.join("images"));
+    assert!(painted.len() > 1000);
+    std::fs::remove_dir_all(out.join("work")).expect("removed");
+    begin();
+    assert!(painted == tree(&out.join("images")), "the same images, painted once");
+    std::fs::write(out.join("images.json"), "{}").expect("written");
+    let (_, stderr) = run(["demo", "--out", arg(&out)], 1);
+    assert!(stderr.contains("other images than this version paints"), "{stderr}");
+    let mine = dir.path().join("mine");
+    std::fs::create_dir_all(&mine).expect("made");
+    std::fs::write(mine.join("thesis.txt"), "years of work").expect("written");
+    let (_, stderr) = run(["demo", "--out", arg(&mine)], 1);
+    assert!(stderr.contains("exists and is not a demo") && tree(&mine).len() == 1, "{stderr}");
+}
+
 #[test]
 fn help_is_kept_by_a_snapshot() {
     for command in [
