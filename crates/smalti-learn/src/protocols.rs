@@ -287,6 +287,17 @@ pub const PROTOCOLS: &[Protocol] = &[
         ..HARD
     },
     Protocol {
+        name: "cim",
+        about: "hard labels as CIM evaluates sets without relabelling: one tile or the whole image, DSA, a learning rate in steps; 1,000 epochs at 32 and 64 px \
+                (--epochs 1000)",
+        paper: "arXiv 2607.00916; cross-entropy, where its text does not name the loss",
+        rate: Rate::Steps { at: (2.0 / 3.0, 5.0 / 6.0), factor: 0.2 },
+        batch: Batch::Rded,
+        augment: Augment::Factor,
+        distort: Distort::Dsa,
+        ..HARD
+    },
+    Protocol {
         name: "dc-bench",
         about: "hard labels on small images as DC-Bench evaluates: 1,001 epochs, SGD, DSA, no crop",
         paper: "arXiv 2207.09639",
