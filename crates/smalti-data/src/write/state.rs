@@ -51,7 +51,9 @@ fn mark(dir: &Path, run: &Path) -> Result<()> {
 /// # Errors
 /// [`Error::Io`] when `dir` cannot be listed, for example because it is a file.
 pub fn state(dir: &Path, run: &Path) -> Result<State> {
-    if !dir.exists() || entries(dir)?.is_empty() {
+    // A run that is killed while it marks a new folder leaves half a mark.
+    let half = files::partial_of(&dir.join(PAIR));
+    if !dir.exists() || entries(dir)?.iter().all(|path| *path == half) {
         return Ok(State::Empty);
     }
     if manifest::exists(dir)? {

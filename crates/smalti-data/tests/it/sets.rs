@@ -241,11 +241,13 @@ fn a_folder_in_the_place_of_an_unfinished_set_is_its_owners() {
     assert_eq!(state(&dir, &run).expect("readable"), State::Begun);
     // A person removes it, and puts images there, named as ours are.
     std::fs::remove_dir_all(&dir).expect("removed");
+    put(&dir, &format!("{PAIR}.partial"), b"");
+    assert_eq!(state(&dir, &run).expect("readable"), State::Empty, "killed while it was marked");
     put(&dir, "train/c/c_00123.png", b"a photograph");
     assert_eq!(state(&dir, &run).expect("readable"), State::Foreign);
     assert!(given.write("out", &plan, &spec).expect_err("refused").to_string().contains("not written by smalti"));
     assert!(clear(&dir, &run).is_err());
-    assert_eq!(tree(&dir).len(), 1);
+    assert_eq!(tree(&dir).len(), 2);
 }
 
 #[test]
