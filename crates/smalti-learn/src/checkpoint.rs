@@ -122,10 +122,10 @@ pub fn open(path: &Path, network: &str, shape: Shape, engine: &Engine) -> Result
     Ok(network)
 }
 
-/// Fills `network` from a safetensors file. Every tensor must be there with its shape; `num_batches_tracked` is ignored.
+/// Fills `network` from a safetensors file. Every tensor must be there with its shape, of finite numbers; `num_batches_tracked` is ignored.
 ///
 /// # Errors
-/// [`Error::Input`] naming the file and the tensor that is missing, unknown or of another shape.
+/// [`Error::Input`] naming the file and the tensor that is missing, unknown, of another shape or no number.
 pub fn load(network: &Network, path: &Path) -> Result<()> {
     let wrong = |what: String| {
         Error::input(
@@ -148,6 +148,12 @@ pub fn load(network: &Network, path: &Path) -> Result<()> {
         let (_, source) = source.ok_or_else(|| wrong(format!("it has no `{name}`")))?;
         if source.size() != tensor.size() {
             return Err(wrong(format!("`{name}` is {:?} and not {:?}", source.size(), tensor.size())));
+        }
+        if source.isfinite().all().int64_value(&[]) != 1 {
+            return Err(Error::input(
+                format!("`{}` holds values in `{name}` that are no numbers", path.display()),
+                "train the network again, or restore the file",
+            ));
         }
         pairs.push((tensor, source));
     }

@@ -257,6 +257,75 @@ fn a_run_that_was_cut_off_is_not_finished_from_another_source() {
     assert!(!out.exists());
 }
 
+/// The teacher with `value` as the first variance of its last batch norm.
+fn with_variance(teacher: &Path, value: f32) -> PathBuf {
+    let mut bytes = std::fs::read(teacher).expect("there");
+    let (length, rest) = bytes.split_at(8);
+    let start = u64::from_le_bytes(length.try_into().expect("eight bytes")) as usize;
+    let header: serde_json::Value = serde_json::from_slice(&rest[..start]).expect("JSON");
+    let names = header.as_object().expect("tensors").keys().filter(|name| name.ends_with("running_var"));
+    let at = header[names.max().expect("a batch norm")]["data_offsets"][0].as_u64().expect("a place") as usize;
+    bytes[8 + start + at..][..4].copy_from_slice(&value.to_le_bytes());
+    let path = teacher.with_file_name(format!("{value}.safetensors"));
+    std::fs::write(&path, bytes).expect("written");
+    path
+}
+
+#[test]
+fn numbers_that_are_none_leave_no_set_and_replace_none() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let source = images(dir.path(), 16);
+    let teacher = teacher(dir.path(), &source, "convnet-2/8");
+    let (broken, huge) = (with_variance(&teacher, f32::NAN), with_variance(&teacher, 3e38));
+    let (old, new) = (dir.path().join("old"), dir.path().join("new"));
+    made("sre2l", &source, &teacher, &old, &[], 0);
+    let before = pictures(&old);
+    for method in ["sre2l", "cda", "gvbsm", "lpld", "dwa", "rded"] {
+        for (out, more) in [(&new, &[][..]), (&old, &["--force"])] {
+            let (_, stderr) = made(method, &source, &broken, out, more, 1);
+            assert!(
+                stderr.contains("running_var` that are no numbers") && stderr.contains("train the network again"),
+                "{stderr}"
+            );
+        }
+        assert!(!new.exists() && !new.with_extension("run").exists(), "{method}");
+    }
+    run(["verify", arg(&old)], 0);
+    assert!(pictures(&old) == before, "a set that --force would have replaced");
+    // Finite, and its square is not: the first loss tells. (LPLD matches statistics of its own.)
+    for method in ["sre2l", "cda", "gvbsm"] {
+        let (_, stderr) = made(method, &source, &huge, &new, &[], 1);
+        assert!(stderr.contains("at step 0") && stderr.contains("train the teacher again"), "{method}: {stderr}");
+        assert!(!new.exists(), "{method}");
+        std::fs::remove_dir_all(new.with_extension("run")).expect("a working folder");
+    }
+}
+
+/// Steps and draws are the same; only what becomes of fractions of a level is not.
+#[test]
+fn compat_truncates_what_is_rounded_otherwise() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let source = images(dir.path(), 16);
+    let teacher = teacher(dir.path(), &source, "convnet-2/8");
+    let (plain, compat) = (dir.path().join("plain"), dir.path().join("compat"));
+    made("sre2l", &source, &teacher, &plain, &[], 0);
+    made("sre2l", &source, &teacher, &compat, &["--compat"], 0);
+    let recipe = std::fs::read_to_string(compat.join("recipe.toml")).expect("written");
+    assert!(recipe.contains("truncated"), "{recipe}");
+    let decoded = |out: &Path| -> Vec<Vec<u8>> {
+        pictures(out).iter().map(|png| smalti_data::decode::decode(png).expect("a picture").data).collect()
+    };
+    let (mut same, mut below) = (0, 0);
+    for (rounded, cut) in decoded(&plain).iter().flatten().zip(decoded(&compat).iter().flatten()) {
+        match i16::from(*rounded) - i16::from(*cut) {
+            0 => same += 1,
+            1 => below += 1,
+            other => panic!("{other} levels apart"),
+        }
+    }
+    assert!(same > below / 2 && below > same / 2, "fractions lie evenly: {same} are the same, {below} a level lower");
+}
+
 #[test]
 fn what_a_method_cannot_do_is_said() {
     let dir = tempfile::tempdir().expect("a temporary folder");
@@ -272,6 +341,12 @@ fn what_a_method_cannot_do_is_said() {
     let (_, stderr) =
         run(["distill", "dwa", arg(&source), "--teacher", arg(&good), "--ipc", "999", "--out", arg(&out)], 1);
     assert!(stderr.contains("starts from training images") && stderr.contains("999"), "{stderr}");
+    for file in std::fs::read_dir(source.join("train/disc")).expect("a class") {
+        std::fs::write(file.expect("an entry").path(), "no image").expect("written");
+    }
+    let (_, stderr) = made("lpld", &source, &good, &out, &[], 1);
+    assert!(stderr.contains("class `disc` has no training image") && stderr.contains("choose sre2l"), "{stderr}");
+    assert!(!out.exists());
     let other = dir.path().join("renamed");
     std::fs::rename(&source, &other).expect("renamed");
     for split in ["train", "test"] {
