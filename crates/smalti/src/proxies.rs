@@ -72,8 +72,11 @@ fn is_standard(name: &String) -> bool {
 /// Most scoring networks of one run; their seeds are `seed * 100 + i`.
 const MAX_PROXIES: u32 = 100;
 
-/// Largest side that scoring networks see unless told otherwise: a ranking needs less detail than a student.
-const LARGEST_SIZE: u32 = 64;
+/// Largest side that scoring networks see unless told otherwise: a ranking needs less detail than a student (docs/proxies.md).
+const LARGEST_SIZE: u32 = 32;
+
+/// From this side on the standard network has a block more.
+const DEEPER_FROM: u32 = 64;
 
 impl ProxyRecipe {
     /// These settings, and those of `below` where none is given here.
@@ -102,7 +105,7 @@ impl ProxyRecipe {
         let network = match protocol.name {
             // Views that grow need a network that pools over all places.
             name if name == FAST || !protocol.growth.is_none() => "airbench/32",
-            _ if size < LARGEST_SIZE => "convnet-3/64",
+            _ if size < DEEPER_FROM => "convnet-3/64",
             _ => "convnet-4/64",
         };
         let (own_batch, own_epochs) = (protocol.batch.of(usize::MAX, 1), length(protocol).epochs());
@@ -216,7 +219,10 @@ mod tests {
 
     #[test]
     fn the_standard_is_what_it_was_before_protocols_were_named() {
-        let settled = ProxyRecipe::default().settle(96).expect("settled");
+        let small = ProxyRecipe::default().settle(96).expect("settled");
+        assert_eq!((small.network.as_str(), small.size, small.seeds), ("convnet-3/64-bn", 32, 2));
+        assert_eq!(ProxyRecipe::default().settle(28).expect("settled").size, 28, "no image is enlarged for them");
+        let settled = ProxyRecipe { size: Some(64), ..ProxyRecipe::default() }.settle(96).expect("settled");
         let text = toml::to_string(&settled).expect("numbers and strings");
         assert!(!text.contains("protocol") && toml::from_str::<ProxySettings>(&text).expect("read back") == settled);
         let ProxySpec { network, train, eval_epochs } = settled.spec(10).expect("in the list");

@@ -290,7 +290,7 @@ mod tests {
         let proxy = settings.proxy.expect("easy-first needs scores");
         assert_eq!(
             (proxy.epochs, proxy.eval_epochs, proxy.size, proxy.network.as_str()),
-            (4, vec![3], 64, "convnet-4/64-bn")
+            (4, vec![3], 32, "convnet-3/64-bn")
         );
     }
 

@@ -19,7 +19,7 @@ mod webdataset;
 
 pub use hf_parquet::{ParquetRow, read_rows};
 pub(crate) use state::begun;
-pub use state::{PAIR, State, clear, state};
+pub use state::{State, clear, state};
 pub(crate) use webdataset::{INDEX, index};
 
 use crate::card;
@@ -164,8 +164,12 @@ pub fn write_set(
     let manifest = Manifest { documents: write_documents(dir, spec, &manifest)?, ..manifest };
     state::remove_strays(dir, &members(&manifest))?;
     verify::check(dir, &manifest)?;
-    manifest.write(dir)?;
-    state::finish(dir, run)?;
+    if let Err(error) = manifest.write(dir) {
+        // A failed write takes its sibling along, by which the folder is known to be ours. The cause is what matters.
+        let _ = state::mark(dir, run);
+        return Err(error);
+    }
+    state::finish(run)?;
     Ok(manifest)
 }
 

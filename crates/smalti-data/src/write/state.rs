@@ -21,29 +21,22 @@ pub enum State {
     Foreign,
 }
 
-/// The file in the working folder that says that a set was begun, and in which folder: it holds what [`PAIR`] holds there.
+/// The file in the working folder that says that a set was begun.
 fn marker(run: &Path) -> PathBuf {
     run.join("begun")
 }
 
-/// The file in the folder of a set that is not finished. Without it a folder that a person put in the place of one would pass for it, and lose its images.
-pub const PAIR: &str = ".begun-by-smalti";
-
-/// Whether everything in the folder of a set is what the run in its working folder wrote.
-fn is_pair(dir: &Path, run: &Path) -> bool {
-    let of = |path: &Path| fs::read(path).ok();
-    of(&marker(run)).is_some_and(|own| !own.is_empty() && Some(own) == of(&dir.join(PAIR)))
+/// What the manifest will be: it lies in the folder of a set from the beginning, and becomes the manifest at the end. Without it a folder that a person put in the
+/// place of an unfinished set would pass for that, and lose its images.
+fn promise(dir: &Path) -> PathBuf {
+    files::partial_of(&dir.join(MANIFEST))
 }
 
-/// Marks a folder as one that the run began, unless it is. Whenever this is cut off, the folder is what it was before: empty, or a finished set.
-fn mark(dir: &Path, run: &Path) -> Result<()> {
-    if is_pair(dir, run) {
-        return Ok(());
-    }
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    let text = format!("{}-{}\n", std::process::id(), now.as_nanos());
-    files::write_bytes(&marker(run), text.as_bytes())?;
-    files::write_bytes(&dir.join(PAIR), text.as_bytes())
+/// Marks a folder as one that the run began. Whenever this is cut off, the folder is what it was before: empty, or a finished set.
+pub(super) fn mark(dir: &Path, run: &Path) -> Result<()> {
+    files::write_bytes(&marker(run), b"")?;
+    let promise = promise(dir);
+    fs::File::create(&promise).map(drop).map_err(Error::io("create", &promise))
 }
 
 /// Looks at the folder `dir` of a set whose working folder is `run`.
@@ -51,15 +44,14 @@ fn mark(dir: &Path, run: &Path) -> Result<()> {
 /// # Errors
 /// [`Error::Io`] when `dir` cannot be listed, for example because it is a file.
 pub fn state(dir: &Path, run: &Path) -> Result<State> {
-    // A run that is killed while it marks a new folder leaves half a mark.
-    let half = files::partial_of(&dir.join(PAIR));
-    if !dir.exists() || entries(dir)?.iter().all(|path| *path == half) {
+    if !dir.exists() || entries(dir)?.is_empty() {
         return Ok(State::Empty);
     }
     if manifest::exists(dir)? {
         return Ok(State::Finished);
     }
-    Ok(if is_pair(dir, run) && !dir.join(MANIFEST).exists() { State::Begun } else { State::Foreign })
+    let begun = marker(run).exists() && promise(dir).exists() && !dir.join(MANIFEST).exists();
+    Ok(if begun { State::Begun } else { State::Foreign })
 }
 
 /// The set that an earlier run began and did not finish, where `path` is its folder or lies in `train/` or `data/` of it: by the working folder beside it.
@@ -152,11 +144,10 @@ pub(super) fn remove_strays(dir: &Path, members: &HashSet<String>) -> Result<()>
 }
 
 /// Forgets the working files of a set that is finished.
-pub(super) fn finish(dir: &Path, run: &Path) -> Result<()> {
+pub(super) fn finish(run: &Path) -> Result<()> {
     for folder in [run.join("shards"), run.join("images")] {
         remove_tree(&folder)?;
     }
-    remove_file(&dir.join(PAIR))?;
     remove_file(&marker(run))
 }
 

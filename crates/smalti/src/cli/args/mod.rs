@@ -173,7 +173,7 @@ pub struct Proxy {
     /// Epochs, counted from 0, after which every image is looked at without augmentation [default: the last]
     #[arg(long, value_name = "E,..", value_delimiter = ',')]
     pub eval_epochs: Option<Vec<u32>>,
-    /// Side of the images that they see, in pixels [default: that of the written ones, at most 64]
+    /// Side of the images that they see, in pixels [default: that of the written ones, at most 32]
     #[arg(long, value_name = "PX")]
     pub proxy_size: Option<u32>,
 }
