@@ -26,7 +26,7 @@ def main():
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary) / "images"
             write_images(folder, source, size)
-            few, many = (faults([*command("ours", folder, Path(temporary) / "weights", name, size, batch, steps)[:-2], "1", Path(temporary) / "weights"]) for steps in STEPS)
+            few, many = (faults(command("ours", folder, Path(temporary) / "weights", name, size, batch, steps, threads=1)) for steps in STEPS)
         print(f"| {name} | {size} | {batch} | {(many - few) / (STEPS[1] - STEPS[0]):.0f} |", flush=True)
 
 

@@ -73,10 +73,11 @@ def noise(size):
         yield Image.frombytes("RGB", (size, size), os.urandom(size * size * 3)), number % 10
 
 
-def command(kind, folder, weights, name, size, batch, steps):
+def command(kind, folder, weights, name, size, batch, steps, threads=0):
+    """What one side runs. 0 threads are all cores, which the peer always has."""
     work = [folder, name, str(size), str(batch), str(steps)]
     if kind == "ours":
-        return [ROOT / "target/release/examples/speed", *work, "0", weights]
+        return [ROOT / "target/release/examples/speed", *work, str(threads), weights]
     return [sys.executable, ROOT / "benches/peers/train_pytorch.py", *work, kind, weights]
 
 
@@ -104,8 +105,8 @@ def measure(work, folder, scratch, repeats):
 def side_by_side(work, folder, scratch, repeats):
     """Images per second of as many students at once as there are cores, a thread each, all together."""
     name, size, batch, steps, *_ = work
-    one = [ROOT / "target/release/examples/speed", folder, name, str(size), str(batch), str(steps)]
-    started = [subprocess.Popen([*one, "1", scratch / f"weights-{n}"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for n in range(os.cpu_count())]
+    commands = [command("ours", folder, scratch / f"weights-{n}", name, size, batch, steps, threads=1) for n in range(os.cpu_count())]
+    started = [subprocess.Popen(one, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for one in commands]
     for process in started:
         process.stdin.write("again\n" * repeats)
         process.stdin.close()
