@@ -18,6 +18,19 @@ fn main() {
         return;
     }
     println!("cargo:rustc-link-arg=-Wl,-rpath,{}", lib.display());
+    compile(&lib);
+}
+
+/// The node of the autograd graph that libtorch's C interface lacks. The headers lie where `torch-sys` finds them.
+fn compile(lib: &Path) {
+    println!("cargo:rerun-if-changed=native/node.cpp");
+    println!("cargo:rerun-if-env-changed=LIBTORCH_INCLUDE");
+    let home = std::env::var_os("LIBTORCH_INCLUDE").map(PathBuf::from).or_else(|| lib.parent().map(Path::to_path_buf));
+    let include = home.unwrap_or_default().join("include");
+    let api = include.join("torch/csrc/api/include");
+    let mut build = cc::Build::new();
+    build.cpp(true).pic(true).warnings(false).std("c++17").includes([include, api]);
+    build.file("native/node.cpp").compile("smalti_node");
 }
 
 /// The version of a libtorch folder: an unpacked archive has `build-version`, a Python wheel `version.py`.

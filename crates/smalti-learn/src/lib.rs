@@ -17,6 +17,7 @@ pub mod checkpoint;
 pub mod distort;
 pub mod engine;
 pub mod error;
+mod fused;
 pub mod growth;
 pub mod inference;
 pub mod labels;

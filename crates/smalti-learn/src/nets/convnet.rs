@@ -6,6 +6,7 @@
 use super::builder::Builder;
 use super::layers::{ConvNorm, Geometry, Linear};
 use super::{Body, Family, Mode, Shape};
+use crate::fused::After;
 use std::fmt;
 use tch::{Kind, Tensor};
 
@@ -84,7 +85,7 @@ impl Body for ConvNet {
     fn features(&self, images: &Tensor, mode: Mode) -> Tensor {
         let mut x = images.shallow_clone();
         for block in &self.blocks {
-            x = block.forward_relu(&x, mode).avg_pool2d([2, 2], [2, 2], [0, 0], false, true, None);
+            x = block.then(&x, mode, After::ReluPool);
         }
         x.to_kind(Kind::Float).flatten(1, -1) // [B, width * side²], channel-major as in the reference
     }

@@ -2,6 +2,7 @@
 
 use super::Mode;
 use super::taps::Tap;
+use crate::fused::{self, After, BatchNorm};
 use tch::{Device, Kind, Tensor};
 
 const EPSILON: f64 = 1e-5;
@@ -124,8 +125,13 @@ pub(super) struct Norm {
 impl Norm {
     /// [B, C, H, W] to the same; in training it moves the running statistics.
     pub fn forward(&self, x: &Tensor, mode: Mode) -> Tensor {
-        let (scale, shift) = (Some(&self.scale), Some(&self.shift));
-        match &self.statistics {
+        self.then(x, mode, After::Nothing)
+    }
+
+    /// The same, and what follows.
+    pub fn then(&self, x: &Tensor, mode: Mode, after: After<'_>) -> Tensor {
+        let (scale, shift) = (&self.scale, &self.shift);
+        let y = match &self.statistics {
             Statistics::Batch { mean, variance, tap } => {
                 tap.hear(x);
                 let train = mode == Mode::Train;
@@ -133,15 +139,32 @@ impl Norm {
                     !train || x.numel() as i64 > x.size()[1],
                     "a batch of one image leaves batch norm with one value per channel"
                 );
-                x.batch_norm(scale, shift, Some(mean), Some(variance), train, MOMENTUM, EPSILON, false)
+                if train && fused::fits(x) {
+                    let norm = BatchNorm { scale, shift, mean, variance, momentum: MOMENTUM, epsilon: EPSILON };
+                    return fused::batch_norm(x, &norm, after);
+                }
+                x.batch_norm(Some(scale), Some(shift), Some(mean), Some(variance), train, MOMENTUM, EPSILON, false)
             }
             // CUDA's kernel wants all in one kind, and returns what is not channels-last.
             Statistics::Instance { channels } if x.device() != Device::Cpu => {
-                let y = x.to_kind(Kind::Float).group_norm(*channels, scale, shift, EPSILON, false);
+                let y = x.to_kind(Kind::Float).group_norm(*channels, Some(scale), Some(shift), EPSILON, false);
                 channels_last(&y.to_kind(x.kind()))
             }
-            Statistics::Instance { channels } => x.group_norm(*channels, scale, shift, EPSILON, false),
-        }
+            Statistics::Instance { channels } => x.group_norm(*channels, Some(scale), Some(shift), EPSILON, false),
+        };
+        followed(y, after)
+    }
+}
+
+/// What follows a norm whose output is `y`, which is overwritten: no gradient needs it.
+fn followed(mut y: Tensor, after: After<'_>) -> Tensor {
+    match after {
+        After::Nothing => y,
+        After::Relu => y.relu_(),
+        After::Relu6 => y.relu6_(),
+        After::AddRelu(identity) => y.g_add_(identity).relu_(),
+        After::ReluPool if !y.requires_grad() && fused::fits(&y) => fused::relu_pool(&y),
+        After::ReluPool => y.relu_().avg_pool2d([2, 2], [2, 2], [0, 0], false, true, None),
     }
 }
 
@@ -168,15 +191,17 @@ pub(super) struct ConvNorm {
 impl ConvNorm {
     /// [B, I, H, W] to [B, O, H', W'], in the engine's kind.
     pub fn forward(&self, x: &Tensor, mode: Mode) -> Tensor {
-        match (mode, &self.norm.statistics) {
-            (Mode::Eval, Statistics::Batch { mean, variance, tap }) if !tap.is_open() => self.folded(x, mean, variance),
-            _ => self.norm.forward(&self.conv.forward(x), mode),
-        }
+        self.then(x, mode, After::Nothing)
     }
 
-    /// The same, then ReLU. The norm's output is overwritten: no gradient needs it.
-    pub fn forward_relu(&self, x: &Tensor, mode: Mode) -> Tensor {
-        self.forward(x, mode).relu_()
+    /// The same, and what follows.
+    pub fn then(&self, x: &Tensor, mode: Mode, after: After<'_>) -> Tensor {
+        match (mode, &self.norm.statistics) {
+            (Mode::Eval, Statistics::Batch { mean, variance, tap }) if !tap.is_open() => {
+                followed(self.folded(x, mean, variance), after)
+            }
+            _ => self.norm.then(&self.conv.forward(x), mode, after),
+        }
     }
 
     /// Running statistics are constants, so the norm is a factor on the weights and a bias: one pass over the images less.
@@ -233,7 +258,7 @@ mod tests {
                 let (layer, params) = layer(&engine, make);
                 let input = images(&engine).set_requires_grad(true);
                 for mode in [Mode::Train, Mode::Eval] {
-                    let y = layer.forward_relu(&input, mode);
+                    let y = layer.then(&input, mode, After::Relu);
                     assert_eq!(y.kind(), engine.kind);
                     assert!(is_channels_last(&y), "{engine:?} {norm} {mode:?}");
                     let pooled = y.avg_pool2d([2, 2], [2, 2], [0, 0], false, true, None);

@@ -4,6 +4,7 @@ use super::builder::{Bias, Builder};
 use super::layers::{ConvNorm, Geometry, Linear};
 use super::noise::Dropout;
 use super::{Body, Family, Mode, Shape};
+use crate::fused::After;
 use tch::{Kind, Tensor};
 
 pub(super) const FAMILY: Family = Family {
@@ -81,7 +82,7 @@ fn block(builder: &mut Builder, path: &str, (inputs, outputs): (i64, i64), facto
 impl Block {
     /// [B, I, H, W] to [B, O, H', W'].
     fn forward(&self, x: &Tensor, mode: Mode) -> Tensor {
-        let y = self.inner.iter().fold(x.shallow_clone(), |y, layer| layer.forward(&y, mode).relu6_());
+        let y = self.inner.iter().fold(x.shallow_clone(), |y, layer| layer.then(&y, mode, After::Relu6));
         let mut y = self.last.forward(&y, mode);
         if self.adds { y.g_add_(x) } else { y }
     }
@@ -89,9 +90,9 @@ impl Block {
 
 impl Body for MobileNet {
     fn features(&self, images: &Tensor, mode: Mode) -> Tensor {
-        let x = self.stem.forward(images, mode).relu6_();
+        let x = self.stem.then(images, mode, After::Relu6);
         let x = self.blocks.iter().fold(x, |x, block| block.forward(&x, mode));
-        let x = self.last.forward(&x, mode).relu6_();
+        let x = self.last.then(&x, mode, After::Relu6);
         let features = x.to_kind(Kind::Float).mean_dim([2i64, 3].as_slice(), false, Kind::Float); // [B, F]
         self.dropout.numbers(&features, mode)
     }

@@ -5,6 +5,7 @@
 use super::builder::Builder;
 use super::layers::{ConvNorm, Geometry, Linear};
 use super::{Body, Family, Mode, Shape};
+use crate::fused::After;
 use tch::{Kind, Tensor};
 
 pub(super) const FAMILY: Family = Family {
@@ -80,16 +81,15 @@ impl Block {
     /// [B, I, H, W] to [B, O, H', W'].
     fn forward(&self, x: &Tensor, mode: Mode) -> Tensor {
         let (last, inner) = self.layers.split_last().expect("a block is built with two or three layers");
-        let y = inner.iter().fold(x.shallow_clone(), |y, layer| layer.forward_relu(&y, mode));
-        let mut y = last.forward(&y, mode);
+        let y = inner.iter().fold(x.shallow_clone(), |y, layer| layer.then(&y, mode, After::Relu));
         let identity = self.downsample.as_ref().map_or_else(|| x.shallow_clone(), |d| d.forward(x, mode));
-        y.g_add_(&identity).relu_()
+        last.then(&y, mode, After::AddRelu(&identity))
     }
 }
 
 impl Body for ResNet {
     fn features(&self, images: &Tensor, mode: Mode) -> Tensor {
-        let mut x = self.stem.forward_relu(images, mode);
+        let mut x = self.stem.then(images, mode, After::Relu);
         if self.pool_after_stem {
             x = x.max_pool2d([3, 3], [2, 2], [1, 1], [1, 1], false);
         }

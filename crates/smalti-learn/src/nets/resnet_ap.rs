@@ -7,6 +7,7 @@
 use super::builder::Builder;
 use super::layers::{Conv, Geometry, Linear, Norm};
 use super::{Body, Family, Mode, Shape};
+use crate::fused::After;
 use tch::{Kind, Tensor};
 
 pub(super) const FAMILY: Family = Family {
@@ -101,19 +102,19 @@ fn pool(x: Tensor, side: i64) -> Tensor {
 impl Block {
     /// [B, I, H, W] to [B, O, H / stride, W / stride].
     fn forward(&self, x: &Tensor, mode: Mode) -> Tensor {
-        let y = self.first.norm.forward(&self.first.conv.forward(x), mode).relu_();
-        let mut y = self.second.norm.forward(&self.second.conv.forward(&pool(y, self.stride)), mode);
+        let y = self.first.norm.then(&self.first.conv.forward(x), mode, After::Relu);
         let identity = match &self.downsample {
             Some(layer) => layer.norm.forward(&pool(layer.conv.forward(x), self.stride), mode),
             None => x.shallow_clone(),
         };
-        y.g_add_(&identity).relu_()
+        let y = self.second.conv.forward(&pool(y, self.stride));
+        self.second.norm.then(&y, mode, After::AddRelu(&identity))
     }
 }
 
 impl Body for ResNetAp {
     fn features(&self, images: &Tensor, mode: Mode) -> Tensor {
-        let mut x = pool(self.stem.norm.forward(&self.stem.conv.forward(images), mode).relu_(), self.stem_pool);
+        let mut x = pool(self.stem.norm.then(&self.stem.conv.forward(images), mode, After::Relu), self.stem_pool);
         for block in &self.blocks {
             x = block.forward(&x, mode);
         }
