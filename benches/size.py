@@ -1,8 +1,8 @@
 """What `smalti inspect` and `smalti compress` cost against the number of input images: seconds of each stage, and the peak of memory.
 
-    .venv/bin/python benches/size.py [--most N]      # after `make build`; a million images take a quarter of an hour and 5 GB of disk
+    .venv/bin/python benches/size.py [--most N] [--form FORM] [--side PX]     # after `make build`; a million images take a quarter of an hour and 5 GB of disk
 
-Each set is generated (ten classes, 32 px, one JPEG a file, all different) and removed again. `compress` keeps 10 images per class: at random, by given scores,
+Each set is generated (ten classes, 32 px, JPEG, all different) and removed again: a file an image, one Parquet file with a single row group, or one tar. `compress` keeps 10 images per class: at random, by given scores,
 and, up to 10,000 images, by proxies that it trains itself. A stage's seconds end with the line that it prints. Peak memory is the resident set's maximum, as the
 system counts it for the child process.
 """
@@ -12,6 +12,7 @@ import io
 import os
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
 from pathlib import Path
@@ -29,15 +30,49 @@ MOST_FOR_PROXIES = 10_000
 PROGRAM = ROOT / "target/release/smalti"
 
 
-def generate(root, count):
+def pictures(count, side):
+    """(number, JPEG) of each image."""
     random = np.random.default_rng(7)
-    for name in range(10):
-        (root / f"class-{name}").mkdir(parents=True)
     for at in range(count):
-        small = random.integers(0, 256, (4, 4, 3), dtype=np.uint8)
+        small = random.integers(0, 256, (side // 8, side // 8, 3), dtype=np.uint8)
         out = io.BytesIO()
-        Image.fromarray(small).resize((32, 32)).save(out, "JPEG", quality=80)
-        (root / f"class-{at % 10}" / f"{at:07}.jpg").write_bytes(out.getvalue())
+        Image.fromarray(small).resize((side, side)).save(out, "JPEG", quality=80)
+        yield at, out.getvalue()
+
+
+def write_folder(path, images):
+    for name in range(10):
+        (path / f"class-{name}").mkdir(parents=True)
+    for at, data in images:
+        (path / f"class-{at % 10}" / f"{at:07}.jpg").write_bytes(data)
+
+
+def write_parquet(path, images):
+    """As `datasets` writes a set, but that all rows are one group."""
+    path.mkdir()
+    rows = [({"bytes": data, "path": f"{at:07}.jpg"}, at % 10) for at, data in images]
+    image = pa.array([image for image, _ in rows], pa.struct([("bytes", pa.binary()), ("path", pa.string())]))
+    table = pa.table({"image": image, "label": pa.array([label for _, label in rows], pa.int64())})
+    parquet.write_table(table, path / "train.parquet", row_group_size=len(rows))
+
+
+def write_tar(path, images):
+    """As webdataset streams a set."""
+    path.mkdir()
+    with tarfile.open(path / "train-000000.tar", "w") as tar:
+        for at, data in images:
+            for ending, content in (("jpg", data), ("cls", str(at % 10).encode())):
+                member = tarfile.TarInfo(f"{at:07}.{ending}")
+                member.size = len(content)
+                tar.addfile(member, io.BytesIO(content))
+
+
+FORMS = {"folder": write_folder, "parquet": write_parquet, "tar": write_tar}
+
+
+def size_of(path):
+    """MiB of all files."""
+    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file()) / 2**20
 
 
 def write_scores(path, count):
@@ -71,20 +106,23 @@ def row(count, what, arguments, cache):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--most", type=int, default=COUNTS[-1])
-    most = parser.parse_args().most
+    parser.add_argument("--form", choices=FORMS, default="folder")
+    parser.add_argument("--side", type=int, default=32, help="pixels")
+    asked = parser.parse_args()
     print(f"{processor()}, images just written and so in the system's memory.\n")
     print("| images | command | time | seconds by stage | peak |\n|---:|---|--:|---|--:|")
-    for count in (count for count in COUNTS if count <= most):
+    for count in (count for count in COUNTS if count <= asked.most):
         with tempfile.TemporaryDirectory() as folder:
             folder = Path(folder)
-            generate(folder / "in", count)
+            source = folder / "in"
+            FORMS[asked.form](source, pictures(count, asked.side))
             write_scores(folder / "scores.parquet", count)
-            cache, source, ten = folder / "cache", folder / "in", ["--ipc", "10"]
-            row(count, "inspect", ["inspect", source], cache)
+            cache, ten = folder / "cache", ["--ipc", "10"]
+            row(count, f"inspect ({asked.form}, {size_of(source):,.0f} MiB)", ["inspect", source], cache)
             row(count, "compress --rule random", ["compress", source, "--out", folder / "random", "--preset", "random", *ten], cache)
             scored = ["--preset", "el2n-easy", "--scores", folder / "scores.parquet", "--hard-end", "high", *ten]
             row(count, "compress --scores", ["compress", source, "--out", folder / "scored", *scored], cache)
-            if count <= MOST_FOR_PROXIES:
+            if count <= MOST_FOR_PROXIES and asked.side == 32:
                 row(count, "compress, with proxies", ["compress", source, "--out", folder / "default", *ten], cache)
 
 

@@ -23,6 +23,8 @@ pub enum Distort {
     Padded,
     /// Moved by up to a sixteenth of the side, mirrored at the border, and flipped in every second epoch.
     Alternating,
+    /// The same, flipped at random.
+    Mirrored,
 }
 
 /// One row of the list.
@@ -71,6 +73,12 @@ pub const DISTORTS: &[DistortInfo] = &[
                 image, with `--augment none`",
         paper: "arXiv 2404.00498",
     },
+    DistortInfo {
+        distort: Distort::Mirrored,
+        name: "mirrored",
+        about: "`alternating`, but flipped at random in every epoch: what turning by turns is worth",
+        paper: "arXiv 2404.00498, its baseline",
+    },
 ];
 
 impl Distort {
@@ -93,7 +101,8 @@ impl Distort {
             Distort::None => return batch.shallow_clone(),
             Distort::Cutout => hole(&plain(), &draws.each(|stream| centre(side, stream))),
             Distort::Padded => padded(&plain(), &draws, normalise),
-            Distort::Alternating => alternating(&plain(), &draws),
+            Distort::Alternating => mirrored(&plain(), &draws, |item| draws.turned(item)),
+            Distort::Mirrored => mirrored(&plain(), &draws, |item| draws.flipped(item)),
             Distort::Jitter => jitter(&plain(), &draws, normalise),
             Distort::Dsa => match Stream::new(seed, Stage::Distort, u32::MAX, step).below(6) {
                 0 => colour(&plain(), &draws.each(|stream| [stream.uniform(), stream.uniform(), stream.uniform()])),
@@ -139,6 +148,11 @@ impl Draws<'_> {
     fn turned(&self, item: &Item) -> u32 {
         let first = Stream::new(self.seed, Stage::Distort, EVERY_EPOCH, u64::from(item.index)).below(2);
         (first + item.epoch) % 2
+    }
+
+    /// 0 or 1 for each image and epoch. A sample of the stream that [`Draws::each`] does not read.
+    fn flipped(&self, item: &Item) -> u32 {
+        Stream::new(self.seed, Stage::Distort, item.epoch, u64::from(item.index) | 1 << 32).below(2)
     }
 }
 
@@ -190,10 +204,10 @@ fn shift_mirrored(x: &Tensor, [rows, columns]: &[Tensor; 2]) -> Tensor {
     picked(x, &mirrored(rows), &mirrored(columns))
 }
 
-fn alternating(x: &Tensor, draws: &Draws) -> Tensor {
+fn mirrored(x: &Tensor, draws: &Draws, flipped: impl Fn(&Item) -> u32) -> Tensor {
     let side = x.size()[3];
     let moved = shift_mirrored(x, &draws.each(|stream| offsets(side, 0.0625, stream)));
-    flip(&moved, &[draws.column(draws.items.iter().map(|item| f64::from(draws.turned(item))))])
+    flip(&moved, &[draws.column(draws.items.iter().map(|item| f64::from(flipped(item))))])
 }
 
 /// Zeros come in where black is 0.

@@ -185,6 +185,12 @@ pub const PROTOCOLS: &[Protocol] = &[
     },
     FAST,
     Protocol {
+        name: "fast-adamw",
+        about: "`fast` with AdamW in place of Muon: what Muon is worth",
+        optimiser: ADAMW,
+        ..FAST
+    },
+    Protocol {
         name: "fast-growing",
         about: "`fast` with views that grow from half of the side to all of it over three quarters of the steps; for networks that pool over all places",
         paper: "progressive resizing: fast.ai for DAWNBench (2018), arXiv 2104.00298",

@@ -70,16 +70,22 @@ fn what_comes_in_is_mirrored_at_the_border() {
 fn every_second_epoch_shows_the_other_side() {
     let step =
         (Tensor::arange(8, (Kind::Float, Device::Cpu)).ge(4.0)).to_kind(Kind::Float).expand([64, 3, 8, 8], false);
-    let sides = |epoch| {
+    let sides_of = |distort: Distort, epoch| {
         let items: Vec<Item> = (0..64).map(|index| Item { index, epoch }).collect();
-        let seen = Distort::Alternating.apply(&step.contiguous(), &items, &IMAGENET, 3, 0);
+        let seen = distort.apply(&step.contiguous(), &items, &IMAGENET, 3, 0);
         Vec::<f32>::try_from(seen.select(3, 7).select(2, 0).select(1, 0).contiguous()).expect("numbers")
     };
+    let sides = |epoch| sides_of(Distort::Alternating, epoch);
     let (first, second) = (sides(0), sides(1));
     assert!(first.iter().zip(&second).all(|(a, b)| a + b == 1.0), "{first:?} {second:?}");
     assert_eq!(first, sides(2));
     // Binomial(64, 1/2) stays within 32 ± 5 * 4.
     assert!((12.0..=52.0).contains(&first.iter().sum::<f32>()));
+    // At random, as many images show the same side twice as both.
+    let random: Vec<Vec<f32>> = (0..2).map(|epoch| sides_of(Distort::Mirrored, epoch)).collect();
+    let both = random[0].iter().zip(&random[1]).filter(|(a, b)| a != b).count();
+    assert!((12..=52).contains(&both), "{random:?}");
+    assert!(random.iter().all(|sides| (12.0..=52.0).contains(&sides.iter().sum::<f32>())));
 }
 
 #[test]

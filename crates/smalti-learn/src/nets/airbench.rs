@@ -11,10 +11,10 @@ use crate::error::Result;
 use tch::{Kind, Tensor};
 
 pub(super) const FAMILY: Family = Family {
-    grammar: "airbench[/WIDTH], such as airbench (width 64)",
+    grammar: "airbench[/WIDTH][-learnt], such as airbench (width 64); -learnt learns the first filters from a random start",
     about: "whitened 2x2 patches, three blocks of two 3x3 convolutions with maximum pooling, WIDTH and twice 4 x WIDTH channels; learns in few epochs",
     paper: "arXiv 2404.00498",
-    examples: &["airbench", "airbench/32"],
+    examples: &["airbench", "airbench/32", "airbench/32-learnt"],
     build,
 };
 
@@ -27,14 +27,26 @@ const AT_ONCE: i64 = 500;
 /// What logits are multiplied with.
 const HEAD: f64 = 1.0 / 9.0;
 
+/// Where the first filters come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum First {
+    /// The patches of training images.
+    Whitened,
+    /// PyTorch's default start, and then the gradient.
+    Learnt,
+}
+
 struct Airbench {
+    first: First,
     whiten: Conv,
     blocks: Vec<(ConvNorm, ConvNorm)>,
     head: Linear,
 }
 
 fn build(name: &str, builder: &mut Builder, shape: Shape) -> Option<Box<dyn Body>> {
-    let width: i64 = match name.strip_prefix("airbench")? {
+    let rest = name.strip_prefix("airbench")?;
+    let (rest, first) = rest.strip_suffix("-learnt").map_or((rest, First::Whitened), |rest| (rest, First::Learnt));
+    let width: i64 = match rest {
         "" => 64,
         rest => rest.strip_prefix('/')?.parse().ok()?,
     };
@@ -43,7 +55,10 @@ fn build(name: &str, builder: &mut Builder, shape: Shape) -> Option<Box<dyn Body
         return None;
     }
     let patches = Geometry { kernel: 2, stride: 1, padding: 0, groups: 1 };
-    let whiten = builder.conv_frozen("whiten", 3, 2 * PATCH, patches);
+    let whiten = match first {
+        First::Whitened => builder.conv_frozen("whiten", 3, 2 * PATCH, patches),
+        First::Learnt => builder.conv_default("whiten", 3, 2 * PATCH, patches),
+    };
     let mut inputs = 2 * PATCH;
     let mut blocks = Vec::new();
     for (number, outputs) in [width, 4 * width, 4 * width].into_iter().enumerate() {
@@ -56,7 +71,7 @@ fn build(name: &str, builder: &mut Builder, shape: Shape) -> Option<Box<dyn Body
     }
     let bound = 1.0 / (inputs as f64).sqrt();
     let head = builder.linear_drawn("head", (inputs, shape.classes as i64), Bias::None, |s| s.between(-bound, bound));
-    Some(Box::new(Airbench { whiten, blocks, head }))
+    Some(Box::new(Airbench { first, whiten, blocks, head }))
 }
 
 impl Body for Airbench {
@@ -75,8 +90,9 @@ impl Body for Airbench {
     }
 
     fn look_first(&self, images: &dyn Fn() -> Result<Tensor>) -> Result<()> {
-        let filters = whitening(&images()?);
-        self.whiten.weight.shallow_clone().copy_(&filters);
+        if self.first == First::Whitened {
+            self.whiten.weight.shallow_clone().copy_(&whitening(&images()?));
+        }
         Ok(())
     }
 }

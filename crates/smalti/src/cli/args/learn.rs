@@ -74,7 +74,7 @@ pub struct Steps {
     /// Smallest area of a crop, as a part of its tile or image [default: the protocol's]
     #[arg(long, value_name = "PART", help_heading = "Training")]
     pub crop_min: Option<f64>,
-    /// What happens to a view after crop and flip: none, jitter, dsa, cutout, padded, alternating [default: the protocol's]
+    /// What happens to a view after crop and flip: none, jitter, dsa, cutout, padded, alternating, mirrored [default: the protocol's]
     #[arg(long, value_name = "HOW", help_heading = "Training")]
     pub distort: Option<String>,
     /// How the images of a step are mixed: none, cutmix, mixup [default: the protocol's]
