@@ -77,7 +77,7 @@ BELOW = 3
 
 
 class Guard:
-    """Ratios that must not fall below a bound that leaves a wide margin: a regression, not a noisy neighbour."""
+    """Ratios that must not fall below a bound, and peaks of memory that must not rise above one, each with a wide margin: a regression, not a noisy neighbour."""
 
     def __init__(self):
         self.found = []
@@ -86,10 +86,15 @@ class Guard:
         if ratio < least:
             self.found.append(f"{what}: {ratio:.2f}x is below {least}x")
 
+    def check_peak(self, what, peak, most):
+        """Of memory, in MiB."""
+        if peak > most:
+            self.found.append(f"{what}: {peak:,.0f} MiB are above {most:,} MiB")
+
     def exit(self):
         """Says what is below, and ends the program with the status BELOW if anything is."""
         if self.found:
-            print("\nBelow their guards: " + "; ".join(self.found) + ".", flush=True)
+            print("\nOutside their guards: " + "; ".join(self.found) + ".", flush=True)
             sys.exit(BELOW)
 
 

@@ -44,7 +44,7 @@ def main():
     out.write_text(text)
     print(f"written to {out}")
     if below:
-        sys.exit("some ratios are below their guards; the page says which")
+        sys.exit("some rows are outside their guards; the page says which")
 
 
 if __name__ == "__main__":

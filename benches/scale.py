@@ -7,6 +7,7 @@ compares the results and prints time and peak memory; then chooses among 14 mill
 """
 
 import argparse
+import math
 import os
 import subprocess
 import sys
@@ -38,7 +39,8 @@ def compare(what, ours, peer, tolerance):
             sys.exit(f"{what}: {name} is {a} here and {b} in numpy")
 
 
-def row(what, ours, peer, guard, least=0.0, tolerance=0.0):
+def row(what, ours, peer, guard, least=0.0, tolerance=0.0, most=math.inf):
+    """Times and peaks of both; `most` is that of our memory in MiB."""
     results = {}
     for _ in range(REPEATS):
         for who, command in [("ours", ours), ("numpy", peer)]:
@@ -58,6 +60,7 @@ def row(what, ours, peer, guard, least=0.0, tolerance=0.0):
         cells += [f"{middle[who]:.2f} s (±{(seconds[-1] - seconds[0]) / 2:.2f})", f"{max(peak for _, peak in runs):,.0f} MiB"]
     cells.append(f"{middle['numpy'] / middle['ours']:.2f}x" if peer else "")
     print("| " + " | ".join(cells) + " |", flush=True)
+    guard.check_peak(what, max(peak for _, peak in results["ours"]), most)
     if peer:
         guard.check(what, middle["numpy"] / middle["ours"], least)
 
@@ -78,12 +81,12 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         run([OURS, "trace", folder, samples, 20, 3])
         row(f"{samples:,} samples x 20 epochs x 3 seeds, 11 metrics", [OURS, "scores", folder, 3],
-            [sys.executable, peers / "scores_numpy.py", folder, 3], guard, least=0.4 * guarded, tolerance=1e-6)
+            [sys.executable, peers / "scores_numpy.py", folder, 3], guard, least=0.4 * guarded, tolerance=1e-6, most=1024)
     samples = 14_000_000 // part
     for rule in ["easy-first", "hard-first", "window:0.1", "moderate", "ccs:0.3", "random", "easy-first-global"]:
         ours = [OURS, "select", samples, 1000, 50, rule]
         peer = [sys.executable, peers / "select_numpy.py", *ours[2:]] if rule in ("easy-first", "hard-first") else None
-        row(f"{rule}, {samples:,} samples in 1,000 classes", ours, peer, guard, least=4.0 * guarded)
+        row(f"{rule}, {samples:,} samples in 1,000 classes", ours, peer, guard, least=4.0 * guarded, most=1536)
     with tempfile.TemporaryDirectory() as folder:
         for samples in [1_000] if asked.small else [1_000, 5_000, 20_000] if asked.full else [1_000, 5_000]:
             run([OURS, "features", folder, samples, 512])

@@ -9,6 +9,7 @@ system counts it for the child process.
 
 import argparse
 import io
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -16,11 +17,6 @@ import tarfile
 import tempfile
 import time
 from pathlib import Path
-
-import numpy as np
-import pyarrow as pa
-from PIL import Image
-from pyarrow import parquet
 
 from machine import ROOT, processor
 
@@ -32,6 +28,9 @@ PROGRAM = ROOT / "target/release/smalti"
 
 def pictures(count, side):
     """(number, JPEG) of each image."""
+    import numpy as np
+    from PIL import Image
+
     random = np.random.default_rng(7)
     for at in range(count):
         small = random.integers(0, 256, (side // 8, side // 8, 3), dtype=np.uint8)
@@ -49,6 +48,9 @@ def write_folder(path, images):
 
 def write_parquet(path, images):
     """As `datasets` writes a set, but that all rows are one group."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
     path.mkdir()
     rows = [({"bytes": data, "path": f"{at:07}.jpg"}, at % 10) for at, data in images]
     image = pa.array([image for image, _ in rows], pa.struct([("bytes", pa.binary()), ("path", pa.string())]))
@@ -70,12 +72,22 @@ def write_tar(path, images):
 FORMS = {"folder": write_folder, "parquet": write_parquet, "tar": write_tar}
 
 
+# What writes sets is imported where it is used: the process that starts ours stays small.
+def write(form, folder, count, side):
+    FORMS[form](folder / "in", pictures(count, side))
+    write_scores(folder / "scores.parquet", count)
+
+
 def size_of(path):
     """MiB of all files."""
     return sum(file.stat().st_size for file in path.rglob("*") if file.is_file()) / 2**20
 
 
 def write_scores(path, count):
+    import numpy as np
+    import pyarrow as pa
+    from pyarrow import parquet
+
     values = np.random.default_rng(8).random(count, dtype=np.float32)
     parquet.write_table(pa.table({"sample": pa.array(np.arange(count, dtype=np.uint32)), "score": values}), path)
 
@@ -115,8 +127,12 @@ def main():
         with tempfile.TemporaryDirectory() as folder:
             folder = Path(folder)
             source = folder / "in"
-            FORMS[asked.form](source, pictures(count, asked.side))
-            write_scores(folder / "scores.parquet", count)
+            # By a process of its own: a child's peak begins at what its parent holds.
+            writer = multiprocessing.get_context("spawn").Process(target=write, args=(asked.form, folder, count, asked.side))
+            writer.start()
+            writer.join()
+            if writer.exitcode != 0:
+                sys.exit("the images could not be written")
             cache, ten = folder / "cache", ["--ipc", "10"]
             row(count, f"inspect ({asked.form}, {size_of(source):,.0f} MiB)", ["inspect", source], cache)
             row(count, "compress --rule random", ["compress", source, "--out", folder / "random", "--preset", "random", *ten], cache)

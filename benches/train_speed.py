@@ -34,6 +34,8 @@ WORK = [
     ("resnet18", 64, 50, 12, "imagenette-128/train.parquet", (1.5, 1.0), (1.2, 0.9)),
     ("mobilenet_v2", 64, 50, 12, "imagenette-128/train.parquet", (1.6, 1.2), (1.2, 1.0)),
 ]
+# The least ratios of evaluation, on either kind of processor: what varies most there is the peer.
+EVALUATION = ((2.2, 0.75), (1.2, 0.5))
 # Too long to compile for more of them in the time of the bench.
 COMPILED = [("convnet-3/128", 50), ("resnet18", 50)]
 SIDE_BY_SIDE = [("convnet-3/128", 50), ("resnet18-small", 128)]
@@ -160,6 +162,9 @@ def main():
             seeds.append([*what, cell(rates["ours"]), cell(together), f"{statistics.median(together) / middle['ours']:.2f}x"])
         for kind, bound in zip(("default", "tuned"), with_bf16 if has_bf16() else without):
             guard.check(f"{name} in batches of {batch} against the {kind}", middle["ours"] / middle[kind], bound)
+        seen = {kind: statistics.median(row["eval_images_per_second"] for row in rows[kind]) for kind in KINDS}
+        for kind, bound in zip(("default", "tuned"), EVALUATION[0] if has_bf16() else EVALUATION[1]):
+            guard.check(f"evaluation of {name} against the {kind}", seen["ours"] / seen[kind], bound)
     peers = ["ours", "PyTorch default", "ours / default", "PyTorch tuned", "ours / tuned"]
     table("Training", ["network", "px", "batch", "steps", *peers], training)
     table("Evaluation", ["network", "px", *peers], evaluation)
