@@ -3,7 +3,7 @@ what the sets that they choose are worth.
 
     proxy_front.py STANDARD OTHER...     folders in results/
 
-Spearman's correlation of EL2N within each class, averaged over classes. `own`: between the scores of two seeds; `standard`: with the mean of all seeds of STANDARD,
+Spearman's correlation of each metric within each class, averaged over classes. `own`: between the scores of two seeds; `standard`: with the mean of all seeds of STANDARD,
 for STANDARD itself with the mean of its other seeds. Top-1 on the hold-out and on the test images, mean and standard deviation over seeds. Prints a Markdown table.
 """
 
@@ -18,10 +18,13 @@ import numpy as np
 from pyarrow import parquet
 
 
-def scores(folder):
-    """EL2N of every seed: sample -> score."""
+METRICS = ["el2n", "aum-prob"]
+
+
+def scores(folder, metric):
+    """Scores of every seed: sample -> score."""
     found = []
-    for path in sorted(folder.glob("scores/seed=*/el2n.parquet")):
+    for path in sorted(folder.glob(f"scores/seed=*/{metric}.parquet")):
         table = parquet.read_table(path)
         found.append(dict(zip(table["sample"].to_pylist(), table["score"].to_pylist())))
     return found
@@ -62,23 +65,28 @@ def top1(folder, method):
     return f"{statistics.fmean(cell('holdout_top1_percent')):.1f}", f"{statistics.fmean(test):.1f} ± {statistics.stdev(test):.1f}"
 
 
+def alike(folder, standard, metric, class_of):
+    """`own` and `standard` of one folder."""
+    own, of_standard = scores(folder, metric), scores(standard, metric)
+    pairs = [spearman(a, b, class_of) for a, b in itertools.combinations(own, 2)]
+    if folder == standard:
+        others = [[one for one in own if one is not left] for left in own]
+    else:
+        others = [of_standard] * len(own)
+    like = [spearman(a, mean(rest), class_of) for a, rest in zip(own, others)]
+    return [f"{statistics.fmean(pairs):.3f}", f"{statistics.fmean(like):.3f}"]
+
+
 def main():
     folders = [Path(name) for name in sys.argv[1:]]
-    standard = scores(folders[0])
     class_of = classes(folders[0])
     methods = ["el2n-easy", "pca", "ccs-mosaic"]
-    print("| folder | own | standard | " + " | ".join(f"{m}: hold-out | test" for m in methods) + " |")
-    print("|---|--:|--:|" + "--:|--:|" * len(methods))
+    print("| folder | " + " | ".join(f"{m}: own | standard" for m in METRICS) + " | " + " | ".join(f"{m}: hold-out | test" for m in methods) + " |")
+    print("|---" * (1 + 2 * len(METRICS) + 2 * len(methods)) + "|")
     for folder in folders:
-        own = scores(folder)
-        pairs = [spearman(a, b, class_of) for a, b in itertools.combinations(own, 2)]
-        if folder == folders[0]:
-            others = [[one for one in own if one is not left] for left in own]
-        else:
-            others = [standard] * len(own)
-        like = [spearman(a, mean(rest), class_of) for a, rest in zip(own, others)]
-        cells = " | ".join(part for method in methods for part in top1(folder, method))
-        print(f"| {folder.name} | {statistics.fmean(pairs):.3f} | {statistics.fmean(like):.3f} | {cells} |")
+        cells = [part for metric in METRICS for part in alike(folder, folders[0], metric, class_of)]
+        cells += [part for method in methods for part in top1(folder, method)]
+        print(f"| {folder.name} | {' | '.join(cells)} |")
 
 
 if __name__ == "__main__":
