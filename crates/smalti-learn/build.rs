@@ -8,8 +8,13 @@ const WANTED: &str = "2.11.";
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     // The real folder, not the link in this checkout: a program outlives the clone it was built in.
-    let lib = std::env::var_os("DEP_TCH_LIBTORCH_LIB").and_then(|lib| PathBuf::from(lib).canonicalize().ok());
-    let Some(lib) = lib else { return };
+    let named = std::env::var_os("DEP_TCH_LIBTORCH_LIB").map(PathBuf::from);
+    let Some((named, lib)) = named.and_then(|named| Some((named.clone(), named.canonicalize().ok()?))) else {
+        println!(
+            "cargo:error=torch-sys names no folder of libtorch's libraries: this system is not one that Smalti is built on"
+        );
+        return;
+    };
     if let Some(found) = lib.parent().and_then(version)
         && !found.starts_with(WANTED)
     {
@@ -18,18 +23,29 @@ fn main() {
         return;
     }
     println!("cargo:rustc-link-arg=-Wl,-rpath,{}", lib.display());
-    compile(&lib);
+    compile(&named);
 }
 
-/// The node of the autograd graph that libtorch's C interface lacks. The headers lie where `torch-sys` finds them.
+/// The node of the autograd graph that libtorch's C interface lacks. The headers lie where `torch-sys` finds them, and strings have the form that it takes them to have.
 fn compile(lib: &Path) {
     println!("cargo:rerun-if-changed=native/node.cpp");
-    println!("cargo:rerun-if-env-changed=LIBTORCH_INCLUDE");
-    let home = std::env::var_os("LIBTORCH_INCLUDE").map(PathBuf::from).or_else(|| lib.parent().map(Path::to_path_buf));
-    let include = home.unwrap_or_default().join("include");
+    let given = |name: &str| {
+        println!("cargo:rerun-if-env-changed={name}");
+        std::env::var(name).ok()
+    };
+    let homes = [
+        given("LIBTORCH_INCLUDE").map(PathBuf::from),
+        lib.parent().map(Path::to_path_buf),
+        given("LIBTORCH").map(PathBuf::from),
+    ];
+    let includes: Vec<PathBuf> = homes.into_iter().flatten().map(|home| home.join("include")).collect();
+    let include =
+        includes.iter().find(|include| include.join("ATen").is_dir()).or(includes.first()).cloned().unwrap_or_default();
+    let abi = given("LIBTORCH_CXX11_ABI").unwrap_or_else(|| "1".to_owned());
     let api = include.join("torch/csrc/api/include");
     let mut build = cc::Build::new();
     build.cpp(true).pic(true).warnings(false).std("c++17").includes([include, api]);
+    build.define("_GLIBCXX_USE_CXX11_ABI", &*abi);
     build.file("native/node.cpp").compile("smalti_node");
 }
 

@@ -1,5 +1,6 @@
 //! Errors of training, and the guard that turns a panic inside libtorch into one.
 
+use std::any::Any;
 use std::cell::Cell;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Once;
@@ -92,13 +93,14 @@ pub fn guard<T>(stage: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
     drop(remembered);
     GUARDED.with(|depth| depth.set(depth.get() - 1));
     outcome.unwrap_or_else(|payload| {
-        let text = payload
-            .downcast_ref::<String>()
-            .map(String::as_str)
-            .or_else(|| payload.downcast_ref::<&str>().copied())
-            .unwrap_or("a panic without a message");
-        Err(Error::Torch { stage: stage.to_owned(), cause: first_sentence(text) })
+        Err(Error::Torch { stage: stage.to_owned(), cause: first_sentence(message(&*payload)) })
     })
+}
+
+/// What a panic said.
+pub(crate) fn message(payload: &(dyn Any + Send)) -> &str {
+    let text = payload.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("a panic without a message")
 }
 
 /// libtorch's messages carry a C++ stack trace after the first line.

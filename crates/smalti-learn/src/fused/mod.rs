@@ -65,7 +65,7 @@ pub(crate) fn relu_pool(x: &Tensor) -> Tensor {
     let grid = grid_of(&x, After::ReluPool);
     let channels = grid.channels;
     let [factor, offset] = [1.0, 0.0].map(|v| vec![v; channels]);
-    let affine = Affine { factor, offset, floor: 0.0, ceiling: f32::INFINITY };
+    let affine = Affine { factor, offset, floor: 0.0, ceiling: f32::NAN };
     let mut out = empty(&grid, &x);
     match x.kind() {
         Kind::BFloat16 => kernels::forward::<bf16>(&grid, numbers(&x), &affine, None, numbers_mut(&mut out)),
@@ -87,39 +87,57 @@ fn in_kind<T: Number>(x: &Tensor, norm: &BatchNorm<'_>, after: After<'_>) -> Ten
     let moments = kernels::moments::<T>(grid.channels, numbers(&x));
     let count = grid.places() as f64;
     move_statistics(norm, &moments, count);
-    let scale = values(norm.scale);
+    let scale = values(norm.scale, grid.channels);
     let spread: Vec<f64> = moments.squares.iter().map(|s| 1.0 / (s / count + norm.epsilon).sqrt()).collect();
     let factor: Vec<f32> =
         scale.iter().zip(&spread).map(|(scale, spread)| (f64::from(*scale) * spread) as f32).collect();
-    let offset =
-        |c: usize| (f64::from(values(norm.shift)[c]) - moments.mean[c] * f64::from(scale[c]) * spread[c]) as f32;
-    let floor = if matches!(after, After::Nothing) { f32::NEG_INFINITY } else { 0.0 };
-    let ceiling = if matches!(after, After::Relu6) { 6.0 } else { f32::INFINITY };
+    let shift = values(norm.shift, grid.channels);
+    let offset = |c: usize| (f64::from(shift[c]) - moments.mean[c] * f64::from(scale[c]) * spread[c]) as f32;
+    // No number compares with NaN, an infinite one neither.
+    let floor = if matches!(after, After::Nothing) { f32::NAN } else { 0.0 };
+    let ceiling = if matches!(after, After::Relu6) { 6.0 } else { f32::NAN };
     let affine = Affine { offset: (0..grid.channels).map(offset).collect(), factor, floor, ceiling };
     let mut out = empty(&grid, &x);
     kernels::forward::<T>(&grid, numbers(&x), &affine, residual.as_ref().map(numbers), numbers_mut(&mut out));
-    // A sum of parameters has a gradient but where nobody will ask for one.
-    let asked = x.requires_grad() || (norm.scale + norm.shift).requires_grad();
-    if !asked && residual.as_ref().is_none_or(|residual| !residual.requires_grad()) {
+    let inputs: Vec<&Tensor> = [&x, norm.scale, norm.shift].into_iter().chain(&residual).collect();
+    if !node::records() || !inputs.iter().any(|input| input.requires_grad()) {
         return out;
     }
     let saved = Saved {
         grid,
-        x: x.detach(),
-        output: residual.as_ref().map(|_| out.detach()),
+        x: Kept::new(&x),
+        output: residual.as_ref().map(|_| Kept::new(&out)),
         affine,
         mean: moments.mean.iter().map(|m| *m as f32).collect(),
         spread,
     };
-    let inputs: Vec<&Tensor> = [&x, norm.scale, norm.shift].into_iter().chain(&residual).collect();
     node::attach(out, &inputs, Box::new(move |gradient| saved.gradients::<T>(gradient)))
+}
+
+/// A tensor as it was in the forward pass.
+struct Kept {
+    tensor: Tensor,
+    version: i64,
+}
+
+impl Kept {
+    fn new(tensor: &Tensor) -> Kept {
+        Kept { tensor: tensor.detach(), version: tensor.internal_version() }
+    }
+
+    /// # Panics
+    /// When it was written to since: gradients would be wrong.
+    fn unchanged(&self) -> &Tensor {
+        assert_eq!(self.tensor.internal_version(), self.version, "what a fused layer kept was changed in place");
+        &self.tensor
+    }
 }
 
 /// What the backward pass needs.
 struct Saved {
     grid: Grid,
-    x: Tensor,
-    output: Option<Tensor>,
+    x: Kept,
+    output: Option<Kept>,
     affine: Affine,
     mean: Vec<f32>,
     /// One over the standard deviation of each channel.
@@ -129,11 +147,12 @@ struct Saved {
 impl Saved {
     /// Of the input, scale, shift and, where there is one, the residual.
     fn gradients<T: Number>(&self, gradient: &Tensor) -> Vec<Tensor> {
-        let gradient = dense(&gradient.to_kind(self.x.kind()));
-        let output = self.output.as_ref().map(numbers);
+        let x = self.x.unchanged();
+        let gradient = dense(&gradient.to_kind(x.kind()));
+        let output = self.output.as_ref().map(|output| numbers(output.unchanged()));
         let up = Upstream {
             grid: self.grid,
-            x: numbers::<T>(&self.x),
+            x: numbers::<T>(x),
             gradient: numbers(&gradient),
             output,
             affine: &self.affine,
@@ -149,8 +168,8 @@ impl Saved {
             constant: per_channel(&|c| -factor(c) * sums[c] / count),
             slope: per_channel(&|c| -factor(c) * products[c] * self.spread[c] * self.spread[c] / count),
         };
-        let mut of_x = self.x.empty_like();
-        let mut of_residual = self.output.as_ref().map(Tensor::empty_like);
+        let mut of_x = x.empty_like();
+        let mut of_residual = output.map(|_| x.empty_like());
         kernels::backward(&up, &back, numbers_mut(&mut of_x), of_residual.as_mut().map(numbers_mut));
         let of_scale = per_channel(&|c| products[c] * self.spread[c]);
         let [of_scale, of_shift] = [of_scale, per_channel(&|c| sums[c])].map(|v| Tensor::from_slice(&v));
@@ -162,6 +181,7 @@ impl Saved {
 fn move_statistics(norm: &BatchNorm<'_>, moments: &Moments, count: f64) {
     let step = |running: &Tensor, now: &dyn Fn(usize) -> f64| {
         let mut running = running.shallow_clone();
+        check_channels(&running, moments.mean.len());
         for (c, value) in numbers_mut::<f32>(&mut running).iter_mut().enumerate() {
             *value = (f64::from(*value) * (1.0 - norm.momentum) + now(c) * norm.momentum) as f32;
         }
@@ -175,6 +195,7 @@ fn grid_of(x: &Tensor, after: After<'_>) -> Grid {
     let size = x.size();
     let [images, channels, height, width] = [size[0], size[1], size[2], size[3]].map(|n| n as usize);
     let pooling = if matches!(after, After::ReluPool) { Pooling::Mean2x2 } else { Pooling::None };
+    assert!(pooling == Pooling::None || height.min(width) > 1, "two by two places of {height} x {width} are pooled");
     Grid { images, height, width, channels, pooling }
 }
 
@@ -191,9 +212,22 @@ fn empty(grid: &Grid, like: &Tensor) -> Tensor {
     Tensor::empty_strided([images, channels, height, width], strides, (like.kind(), Device::Cpu))
 }
 
-fn values(parameter: &Tensor) -> &[f32] {
-    assert!(parameter.kind() == Kind::Float && parameter.is_contiguous(), "parameters of a norm are fp32");
+/// A number for each channel.
+fn values(parameter: &Tensor, channels: usize) -> &[f32] {
+    check_channels(parameter, channels);
     numbers(parameter)
+}
+
+fn check_channels(parameter: &Tensor, channels: usize) {
+    assert!(
+        parameter.size() == [channels as i64] && parameter.is_contiguous(),
+        "a norm of {channels} channels has as many numbers one after another"
+    );
+}
+
+/// Whether its numbers lie one after another, in the order of its dimensions or, as images, channels last.
+fn is_dense(tensor: &Tensor) -> bool {
+    tensor.is_contiguous() || tensor.dim() == 4 && tensor.permute([0, 2, 3, 1]).is_contiguous()
 }
 
 fn kind_of<T: Number>() -> Kind {
@@ -203,12 +237,12 @@ fn kind_of<T: Number>() -> Kind {
 /// The storage of a dense tensor.
 fn numbers<T: Number>(tensor: &Tensor) -> &[T] {
     assert!(tensor.kind() == kind_of::<T>() && tensor.device() == Device::Cpu, "numbers of this kind in memory");
+    assert!(is_dense(tensor), "numbers one after another");
     if tensor.numel() == 0 {
         return &[];
     }
     #[allow(unsafe_code, reason = "libtorch's own memory; copying out and in would be the passes that are saved here")]
-    // SAFETY: callers pass tensors that are dense in some order of their dimensions, so their storage is `numel` numbers of this kind, which live as long as the
-    // tensor does, and which nothing writes meanwhile.
+    // SAFETY: the storage is `numel` numbers of this kind, which live as long as the tensor does, and which nothing writes meanwhile.
     unsafe {
         std::slice::from_raw_parts(tensor.data_ptr().cast(), tensor.numel())
     }
@@ -217,11 +251,13 @@ fn numbers<T: Number>(tensor: &Tensor) -> &[T] {
 /// The same, to be written.
 fn numbers_mut<T: Number>(tensor: &mut Tensor) -> &mut [T] {
     assert!(tensor.kind() == kind_of::<T>() && tensor.device() == Device::Cpu, "numbers of this kind in memory");
+    assert!(is_dense(tensor), "numbers one after another");
     if tensor.numel() == 0 {
         return &mut [];
     }
     #[allow(unsafe_code, reason = "as for `numbers`")]
-    // SAFETY: as for `numbers`; the tensor was made here, or is a running statistic, and nothing else reads it meanwhile.
+    // SAFETY: as for `numbers`; the tensor was made here, or is a running statistic, and nothing else reads it meanwhile. Numbers of a new one are not set yet; all bits
+    // are numbers, and every one is written before it is read.
     unsafe {
         std::slice::from_raw_parts_mut(tensor.data_ptr().cast(), tensor.numel())
     }

@@ -45,7 +45,7 @@ impl Grid {
     }
 }
 
-/// What a number of channel c becomes: `factor[c]` times itself plus `offset[c]`, and not outside of `floor` and `ceiling`, which are infinite where nothing cuts.
+/// What a number of channel c becomes: `factor[c]` times itself plus `offset[c]`, and not outside of `floor` and `ceiling`, which are NaN where nothing cuts.
 #[derive(Debug, Clone)]
 pub(super) struct Affine {
     pub factor: Vec<f32>,
