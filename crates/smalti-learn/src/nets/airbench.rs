@@ -147,6 +147,12 @@ mod tests {
         let square = answers.iter().map(|a| a * a).sum::<f32>() / 3.0;
         assert!((square - 1.0).abs() < 0.01, "{answers:?}");
         assert!(network.params().iter().zip(before).all(|(param, before)| param.tensor.detach() == before));
+        // Filters that are learnt start as they were drawn.
+        let learnt = Network::new("airbench/4-learnt", network.shape, 1, &engine).expect("in the list");
+        let first = || learnt.params().iter().find(|p| p.name == "whiten.weight").expect("learnt").tensor.copy();
+        let before = first();
+        learnt.look_first(&store, &IMAGENET, &engine).expect("in memory");
+        assert!(first() == before && before.abs().max().double_value(&[]) > 0.0);
     }
 
     /// Neighbours of a smooth image are alike; after the filters they are not, and every direction counts as much.
