@@ -1,7 +1,6 @@
-//! Batch norm with what follows it, in two passes over the images forwards and two back, where libtorch's separate layers take up to six and nine.
+//! Batch norm with what follows it, in two passes over the images forwards and two back, where each of libtorch's separate layers reads and writes them again.
 //!
-//! Networks of one step here spend a quarter of it outside convolutions, nearly all of it on reading and writing images again. Arithmetic is fp32, and what comes
-//! between the norm and the end of the pass is never rounded to 16 bits.
+//! Arithmetic is fp32, and what lies between the norm and the end of the pass is never rounded to 16 bits.
 
 mod kernels;
 mod node;
@@ -230,13 +229,9 @@ fn is_dense(tensor: &Tensor) -> bool {
     tensor.is_contiguous() || tensor.dim() == 4 && tensor.permute([0, 2, 3, 1]).is_contiguous()
 }
 
-fn kind_of<T: Number>() -> Kind {
-    if size_of::<T>() == 2 { Kind::BFloat16 } else { Kind::Float }
-}
-
 /// The storage of a dense tensor.
 fn numbers<T: Number>(tensor: &Tensor) -> &[T] {
-    assert!(tensor.kind() == kind_of::<T>() && tensor.device() == Device::Cpu, "numbers of this kind in memory");
+    assert!(tensor.kind() == T::KIND && tensor.device() == Device::Cpu, "numbers of this kind in memory");
     assert!(is_dense(tensor), "numbers one after another");
     if tensor.numel() == 0 {
         return &[];
@@ -250,7 +245,7 @@ fn numbers<T: Number>(tensor: &Tensor) -> &[T] {
 
 /// The same, to be written.
 fn numbers_mut<T: Number>(tensor: &mut Tensor) -> &mut [T] {
-    assert!(tensor.kind() == kind_of::<T>() && tensor.device() == Device::Cpu, "numbers of this kind in memory");
+    assert!(tensor.kind() == T::KIND && tensor.device() == Device::Cpu, "numbers of this kind in memory");
     assert!(is_dense(tensor), "numbers one after another");
     if tensor.numel() == 0 {
         return &mut [];

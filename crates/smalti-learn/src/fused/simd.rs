@@ -1,14 +1,18 @@
 //! Numbers in memory, and loops compiled for the widest registers of the processor.
 
 use half::bf16;
+use tch::Kind;
 
 /// A number in memory; arithmetic is fp32.
 pub(super) trait Number: Copy + Send + Sync + 'static {
+    const KIND: Kind;
     fn widen(self) -> f32;
     fn narrow(value: f32) -> Self;
 }
 
 impl Number for f32 {
+    const KIND: Kind = Kind::Float;
+
     #[inline(always)]
     fn widen(self) -> f32 {
         self
@@ -22,6 +26,8 @@ impl Number for f32 {
 
 /// The library's own conversions branch for NaN, so that no loop over them is vectorised.
 impl Number for bf16 {
+    const KIND: Kind = Kind::BFloat16;
+
     #[inline(always)]
     fn widen(self) -> f32 {
         f32::from_bits(u32::from(self.to_bits()) << 16)
